@@ -1,0 +1,1 @@
+//! PE images, their unwind data, and PDB files.

@@ -1,0 +1,9 @@
+//! A Windows kernel that fits in `cargo test`.
+#![deny(unsafe_code)]
+
+pub mod address;
+pub mod image;
+pub mod memory;
+pub mod registers;
+pub mod stack;
+pub mod symbols;

@@ -1,0 +1,1 @@
+//! Walking x64 stacks from unwind data.

@@ -1,0 +1,1 @@
+//! Modules and symbols: names to addresses and back.
