@@ -1,0 +1,46 @@
+# Each target sets up what it needs (scripts/setup.sh) and then runs cargo.
+# CARGOFLAGS goes to every cargo command, e.g. make test CARGOFLAGS=--locked
+
+CARGOFLAGS ?=
+# rustup's folder, for shells that read no profile.
+CARGO_HOME_BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+export PATH := $(PATH):$(CARGO_HOME_BIN)
+
+.PHONY: help demo test bench lint guest guest-check setup setup-lint setup-guest
+
+help:
+	@echo 'make demo         run the demonstration'
+	@echo 'make test         run every test, documentation examples included'
+	@echo 'make bench        run the benchmarks'
+	@echo 'make lint         check formatting, lints and documentation'
+	@echo 'make guest        rebuild the guest images from their sources'
+	@echo 'make guest-check  rebuild them elsewhere and compare byte for byte'
+
+demo: setup
+	cargo run $(CARGOFLAGS) --release -- demo
+
+test: setup
+	cargo test $(CARGOFLAGS) --workspace
+
+bench: setup
+	cargo bench $(CARGOFLAGS) --workspace
+
+lint: setup-lint
+	cargo fmt --all --check
+	cargo clippy $(CARGOFLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(CARGOFLAGS) --workspace --no-deps
+
+guest: setup-guest
+	fixtures/guest/build.sh
+
+guest-check: setup-guest
+	fixtures/guest/build.sh --check
+
+setup:
+	@scripts/setup.sh build
+
+setup-lint:
+	@scripts/setup.sh lint
+
+setup-guest:
+	@scripts/setup.sh guest
