@@ -17,18 +17,18 @@ help:
 	@echo 'make guest-check  rebuild them elsewhere and compare byte for byte'
 
 demo: setup
-	cargo run $(CARGOFLAGS) --release -- demo
+	cargo run --release $(CARGOFLAGS) -- demo
 
 test: setup
-	cargo test $(CARGOFLAGS) --workspace
+	cargo test --workspace $(CARGOFLAGS)
 
 bench: setup
-	cargo bench $(CARGOFLAGS) --workspace
+	cargo bench --workspace $(CARGOFLAGS)
 
 lint: setup-lint
 	cargo fmt --all --check
-	cargo clippy $(CARGOFLAGS) --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc $(CARGOFLAGS) --workspace --no-deps
+	cargo clippy --workspace --all-targets $(CARGOFLAGS) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps $(CARGOFLAGS)
 
 guest: setup-guest
 	fixtures/guest/build.sh
