@@ -1,5 +1,5 @@
 # Each target sets up what it needs (scripts/setup.sh) and then runs cargo.
-# CARGOFLAGS goes to every cargo command, e.g. make test CARGOFLAGS=--locked
+# CARGOFLAGS goes to every cargo command that builds, e.g. make test CARGOFLAGS=--locked
 
 CARGOFLAGS ?=
 # rustup's folder, for shells that read no profile.

@@ -214,6 +214,8 @@ fn heads<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -314,20 +316,26 @@ mod tests {
         check_names(1, "use self::super::hits;", "hits@1");
     }
 
-    #[test]
-    fn broken_source_ends() {
-        for source in [
-            "crate::",
-            "use crate::{",
-            "use super::{super::{",
-            "} } super",
-            "r#",
-            "'",
-            "b'",
-        ] {
-            let code = tokens(source);
-            for depth in 0..3 {
-                let _ = root_names(&code, depth);
+    proptest! {
+        #[test]
+        fn any_text_is_read_to_its_end(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    "(crate|super|self|mod|::|[{}]|,|\\*|as|m)",
+                    "(\"|'|b'|r#+\"?|\"#|\\\\|//|/\\*|\\*/|\n|é| )",
+                    "\\PC{0,3}",
+                ],
+                0..60,
+            ),
+            depth in 0_usize..4,
+        ) {
+            let source = pieces.concat();
+            let code = tokens(&source);
+            let lines = source.matches('\n').count() + 1;
+            prop_assert!(code.is_sorted_by_key(|token| token.line));
+            prop_assert!(code.iter().all(|token| (1..=lines).contains(&token.line)));
+            for name in root_names(&code, depth) {
+                prop_assert!(name.text == "self" || code.iter().any(|token| token.text == name.text));
             }
         }
     }
