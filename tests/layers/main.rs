@@ -203,7 +203,7 @@ fn relative(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "/")
 }
 
-/// Every file below `folder`, sorted; nothing when there is no such folder.
+/// Every file below `folder` but what is in `skip`, sorted; nothing when there is no such folder.
 fn walk(folder: &Path, skip: &[&str]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -213,7 +213,10 @@ fn walk(folder: &Path, skip: &[&str]) -> Vec<PathBuf> {
         };
         for entry in entries.map(|entry| entry.expect("a readable folder")) {
             let kind = entry.file_type().expect("a kind of file");
-            if kind.is_dir() && !skip.contains(&relative(&entry.path()).as_str()) {
+            if skip.contains(&relative(&entry.path()).as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
                 files.push(entry.path());
