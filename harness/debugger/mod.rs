@@ -1,0 +1,1 @@
+//! The debugger: how command lines, expressions and address ranges are read.
