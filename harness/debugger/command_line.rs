@@ -167,7 +167,9 @@ mod tests {
 
         /// Commands without quotes come back as they were joined.
         #[test]
-        fn joined_commands_split_again(words in proptest::collection::vec("[b-z?.][a-z0-9 ]{0,8}[a-z]", 0..6)) {
+        fn joined_commands_split_again(
+            words in proptest::collection::vec("[b-z?.][a-z0-9 ]{0,8}[a-z]", 0..6),
+        ) {
             let line = words.join(";");
             let found: Vec<&str> = commands(&line).unwrap().collect();
             prop_assert_eq!(found, words);

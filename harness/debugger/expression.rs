@@ -40,7 +40,8 @@
 //! impl ReadMemory for Target {
 //!     fn read(&self, address: Va, buffer: &mut [u8]) -> Result<(), MemoryFault> {
 //!         if address != Va(0xfffff800_016530fc) || buffer.len() > 4 {
-//!             return Err(MemoryFault { address, reason: FaultReason::NotPresent { level: 1 }, done: 0 });
+//!             let reason = FaultReason::NotPresent { level: 1 };
+//!             return Err(MemoryFault { address, reason, done: 0 });
 //!         }
 //!         buffer.copy_from_slice(&[0x0f, 0xff, 0xff, 0xff][..buffer.len()]);
 //!         Ok(())
@@ -151,12 +152,13 @@ impl Cursor<'_> {
     /// The expression has no value. How far the cursor went is then not defined.
     ///
     /// ```
+    /// # use poolhit::address::Va;
     /// # use poolhit::debugger::cursor::Cursor;
     /// # use poolhit::debugger::expression::*;
     /// # use poolhit::memory::*;
     /// # struct Nothing;
     /// # impl ReadMemory for Nothing {
-    /// #     fn read(&self, address: poolhit::address::Va, _: &mut [u8]) -> Result<(), MemoryFault> {
+    /// #     fn read(&self, address: Va, _: &mut [u8]) -> Result<(), MemoryFault> {
     /// #         Err(MemoryFault { address, reason: FaultReason::NotCanonical, done: 0 })
     /// #     }
     /// # }

@@ -364,6 +364,14 @@ fn an_instruction_cut_off_is_no_instruction() {
     assert_eq!(nothing, Instruction::unreadable(Va(0)));
 }
 
+/// An offset from FS or GS is no address, so no symbol can be there.
+#[test]
+fn names_no_memory_behind_a_segment_base() {
+    let code = [0x65, 0x48, 0x8b, 0x04, 0x25, 0x88, 0x01, 0, 0];
+    let line = Disassembler::new().decode(Va(0), &code, &|_| Some("m!s".into()));
+    assert_eq!(line.operands(), "rax,qword ptr gs:[188h]");
+}
+
 proptest! {
     /// Whatever the bytes: the line starts with the address and the bytes it consumed, ends
     /// without space, and decoding just those bytes gives it again.

@@ -429,7 +429,9 @@ proptest! {
     }
 
     #[test]
-    fn any_text_has_a_value_or_an_error(text in r#"(.|[0-9a-fhx`!:@.()+*/<>=& -]|poi|not|nt!|rax){0,40}"#) {
+    fn any_text_has_a_value_or_an_error(
+        text in r#"(.|[0-9a-fhx`!:@.()+*/<>=& -]|poi|not|nt!|rax){0,40}"#,
+    ) {
         let mut cursor = Cursor::new(&text);
         match cursor.next_expression(&Target::default()) {
             Ok(_) => prop_assert!(text.ends_with(cursor.rest()) && cursor.position() > 0),
