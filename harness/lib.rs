@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 
 pub mod address;
+pub mod debugger;
+pub mod disasm;
 pub mod image;
 pub mod memory;
 pub mod registers;
