@@ -5,6 +5,7 @@ pub mod address;
 pub mod debugger;
 pub mod disasm;
 pub mod image;
+pub mod machine;
 pub mod memory;
 pub mod registers;
 pub mod stack;

@@ -1,0 +1,71 @@
+//! Why the machine stopped running the guest.
+
+use crate::address::Va;
+
+/// Why the machine stopped. In each case the instruction pointer is at the instruction named, and
+/// running on from there is meaningful.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// An `int 3` of the guest's own code; the instruction pointer is at it, not behind it.
+    HardcodedBreakpoint {
+        /// Where the instruction is.
+        address: Va,
+    },
+    /// An address that [`Machine::set_breakpoint`](super::Machine::set_breakpoint) named is about
+    /// to execute.
+    Breakpoint {
+        /// The address.
+        address: Va,
+    },
+    /// `hlt`: the guest waits for an interrupt, and none is on its way.
+    Halt,
+    /// The work limit is reached.
+    Limit,
+    /// The guest did something that raises an exception and that nothing in the guest handles.
+    Fault(Fault),
+    /// The engine gave up; the text is its own.
+    Engine(&'static str),
+}
+
+/// A processor exception that the guest raised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The exception's number (Intel SDM volume 3, table 6-1).
+    pub vector: u32,
+    /// The instruction that raised it.
+    pub address: Va,
+    /// For a page fault, the address that could not be reached (CR2).
+    pub accessed: Option<Va>,
+}
+
+impl Fault {
+    /// The exception's name in the processor's manual.
+    ///
+    /// ```
+    /// use poolhit::{address::Va, machine::Fault};
+    /// let fault = Fault { vector: 14, address: Va(0), accessed: Some(Va(8)) };
+    /// assert_eq!(fault.name(), "page fault");
+    /// ```
+    pub fn name(&self) -> &'static str {
+        match self.vector {
+            0 => "divide error",
+            1 => "debug exception",
+            2 => "non-maskable interrupt",
+            4 => "overflow",
+            5 => "bound range exceeded",
+            6 => "invalid opcode",
+            7 => "device not available",
+            8 => "double fault",
+            10 => "invalid TSS",
+            11 => "segment not present",
+            12 => "stack-segment fault",
+            13 => "general protection",
+            14 => "page fault",
+            16 => "x87 floating-point error",
+            17 => "alignment check",
+            18 => "machine check",
+            19 => "SIMD floating-point exception",
+            _ => "interrupt without a handler",
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The machine: one x64 processor with its memory, real page tables and real privilege levels.
+//!
+//! Time is *work*: the bytes of code retired. Unlike a count of blocks it does not depend on where
+//! a run was stopped and started again, and unlike a count of instructions it costs nothing.
+
+pub mod debug_port;
+mod exit;
+pub mod paging;
+mod ram;
+mod ring_gate;
+mod unicorn;
+
+pub use exit::{Exit, Fault};
+pub use ram::{GuestRam, MAXIMUM_RAM};
+pub use ring_gate::RingGate;
+pub use unicorn::EngineError;
+
+use crate::address::{Pa, Va};
+use crate::memory::{FaultReason, MemoryFault, ReadMemory, WriteMemory, pages};
+use crate::registers::{Gpr, Registers};
+use paging::translate;
+use unicorn::{Engine, Msr, Table, TableRegister};
+use xxhash_rust::xxh3::Xxh3;
+
+/// The interrupt flag in RFLAGS.
+const INTERRUPT_FLAG: u64 = 1 << 9;
+const RESERVED_FLAG: u64 = 1 << 1;
+
+/// What the loader sets up before the processor starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The top page table: the value of CR3.
+    pub root: Pa,
+    /// The global descriptor table.
+    pub gdt: Va,
+    /// Its length in bytes.
+    pub gdt_length: u16,
+    /// The selector of the task state segment.
+    pub task_selector: u16,
+    /// The task state segment, whose Rsp0 is the stack of ring 0.
+    pub task: Va,
+    /// The pages through which system calls go.
+    pub gate: RingGate,
+    /// The base of GS in ring 0.
+    pub gs_base: Va,
+    /// The first instruction.
+    pub entry: Va,
+    /// The stack pointer at it.
+    pub stack: Va,
+    /// The first argument (RCX).
+    pub argument: u64,
+}
+
+/// An interrupt could not be delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InterruptError {
+    /// The guest has interrupts off.
+    #[error("the guest has interrupts disabled")]
+    Masked,
+    /// The guest has no handler for it.
+    #[error("interrupt {vector:#x} has no gate in the guest's interrupt descriptor table")]
+    NoGate {
+        /// The interrupt's number.
+        vector: u8,
+    },
+    /// The handler's gate or the stack is not in memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryFault),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// One processor and its memory. See the [module](self).
+#[derive(Debug)]
+pub struct Machine {
+    engine: Engine,
+    gate: RingGate,
+    /// CR3, as of the last stop.
+    root: Pa,
+    /// LSTAR, as of the last run.
+    system_call_entry: u64,
+    /// A fault that the engine still remembers.
+    fault_pending: bool,
+}
+
+impl Machine {
+    /// A processor in ring 0 at the start's entry, with interrupts off.
+    ///
+    /// # Errors
+    /// The engine refuses what it is documented to do.
+    pub fn new(ram: GuestRam, start: &Start) -> Result<Machine, EngineError> {
+        let gdt = TableRegister {
+            base: start.gdt.0,
+            limit: u32::from(start.gdt_length).wrapping_sub(1),
+            ..TableRegister::default()
+        };
+        let task = TableRegister {
+            selector: start.task_selector,
+            base: start.task.0,
+            limit: 0x67,
+            flags: 0x8b00, // present, busy, a 64-bit TSS
+        };
+        let mut engine = Engine::new(ram, start.root.0, gdt, task, start.gate.user_page)?;
+        engine.set_msr(Msr::GsBase, start.gs_base.0)?;
+        let mut registers = Registers {
+            rip: start.entry.0,
+            rflags: 2,
+            ..Registers::default()
+        };
+        registers.set(Gpr::Rsp, start.stack.0);
+        registers.set(Gpr::Rcx, start.argument);
+        engine.set_registers(&registers)?;
+        Ok(Machine {
+            engine,
+            gate: start.gate,
+            root: start.root,
+            system_call_entry: 0,
+            fault_pending: false,
+        })
+    }
+
+    /// Runs the guest until it stops or has done `work_limit` units of work in all.
+    ///
+    /// A breakpoint at the current instruction is passed, as debuggers do when they go on.
+    ///
+    /// # Errors
+    /// The engine refuses what it is documented to do. What the guest does is never an error but
+    /// an [`Exit`].
+    pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
+        if std::mem::take(&mut self.fault_pending) {
+            let ring = self.privilege_level();
+            self.engine.forget_fault()?;
+            if ring == 3 {
+                self.enter_ring_3()?;
+            }
+        }
+        self.publish_system_call_entry();
+        let exit = self.engine.run(work_limit);
+        self.root = Pa(self.engine.cr3());
+        // The guest may have set its system call entry in this very run, before the first call.
+        self.fault_pending = matches!(exit, Exit::Fault(_));
+        Ok(exit)
+    }
+
+    /// Keeps the address that the code behind the gate jumps to equal to LSTAR.
+    fn publish_system_call_entry(&mut self) {
+        let entry = self.engine.msr(Msr::Lstar);
+        if entry != self.system_call_entry {
+            self.system_call_entry = entry;
+            // Memory that the loader mapped; were it gone, the call itself would fault.
+            let _ = self.write(self.gate.entry(), &entry.to_le_bytes());
+        }
+    }
+
+    /// Goes from ring 0 to ring 3 with all registers but the segments unchanged.
+    fn enter_ring_3(&mut self) -> Result<(), EngineError> {
+        let mut registers = self.engine.registers();
+        let frame = [registers.rip, 0x33, RESERVED_FLAG, registers.rsp().0, 0x2b];
+        let bytes: Vec<u8> = frame.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let _ = self.write(self.gate.frame(), &bytes);
+        let target = Va(registers.rip);
+        let kept = registers.clone();
+        registers.set(Gpr::Rsp, self.gate.frame().0);
+        self.engine.set_registers(&registers)?;
+        self.engine.run_aside(self.gate.iret(), target)?;
+        self.engine.set_registers(&kept)
+    }
+
+    /// Goes from ring 3 to ring 0 with all registers but the segments unchanged.
+    fn enter_ring_0(&mut self) -> Result<(), EngineError> {
+        let kept = self.engine.registers();
+        self.engine
+            .run_aside(self.gate.user_page, self.gate.behind_gate())?;
+        self.engine.set_registers(&kept)
+    }
+
+    /// Delivers an interrupt through the guest's interrupt descriptor table, as the processor does
+    /// between two instructions (Intel SDM volume 3, 6.14): onto ring 0's stack if the guest is in
+    /// user mode. The next [`run`](Machine::run) starts in the handler.
+    ///
+    /// # Errors
+    /// The guest has interrupts off, no gate for this one, or no stack for it.
+    pub fn interrupt(&mut self, vector: u8) -> Result<(), InterruptError> {
+        let before = self.engine.registers();
+        if before.rflags & INTERRUPT_FLAG == 0 {
+            return Err(InterruptError::Masked);
+        }
+        let handler = self.gate_of(vector)?;
+        let ring = self.privilege_level();
+        let (code, stack) = (self.engine.code_selector(), self.engine.stack_selector());
+        let top = if ring == 3 {
+            self.read_u64(Va(self.engine.table(Table::Task).base).wrapping_add(4))?
+        } else {
+            before.rsp().0
+        };
+        let frame = (top & !0xf).wrapping_sub(5 * 8);
+        let words = [
+            before.rip,
+            code.into(),
+            before.rflags,
+            before.rsp().0,
+            stack.into(),
+        ];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        if ring == 3 {
+            self.enter_ring_0()?;
+        }
+        self.write(Va(frame), &bytes)?;
+        let mut after = before;
+        after.set(Gpr::Rsp, frame);
+        after.rip = handler.0;
+        after.rflags &= !INTERRUPT_FLAG;
+        self.engine.set_registers(&after)?;
+        Ok(())
+    }
+
+    /// The handler in an interrupt gate (Intel SDM volume 3, figure 6-8).
+    fn gate_of(&self, vector: u8) -> Result<Va, InterruptError> {
+        let table = self.engine.table(Table::Idt);
+        let offset = u64::from(vector) * 16;
+        if offset + 15 > u64::from(table.limit) {
+            return Err(InterruptError::NoGate { vector });
+        }
+        let at = Va(table.base).wrapping_add(offset);
+        let (low, high) = (self.read_u64(at)?, self.read_u64(at.wrapping_add(8))?);
+        if low >> 47 & 1 == 0 {
+            return Err(InterruptError::NoGate { vector });
+        }
+        Ok(Va(low & 0xffff | low >> 32 & 0xffff_0000 | high << 32))
+    }
+
+    /// Work done since the machine was made, in bytes of code retired.
+    pub fn work(&self) -> u64 {
+        self.engine.work()
+    }
+
+    /// The current privilege level: 0 for the kernel, 3 for user mode.
+    pub fn privilege_level(&self) -> u8 {
+        (self.engine.code_selector() & 3) as u8
+    }
+
+    /// Whether the guest would take an interrupt now.
+    pub fn interrupts_enabled(&self) -> bool {
+        self.engine.registers().rflags & INTERRUPT_FLAG != 0
+    }
+
+    /// The processor's registers.
+    pub fn registers(&self) -> Registers {
+        self.engine.registers()
+    }
+
+    /// Sets the processor's registers.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn set_registers(&mut self, registers: &Registers) -> Result<(), EngineError> {
+        self.engine.set_registers(registers)
+    }
+
+    /// The base of GS: the processor's control region in ring 0, the thread's environment block in
+    /// ring 3.
+    pub fn gs_base(&self) -> Va {
+        Va(self.engine.msr(Msr::GsBase))
+    }
+
+    /// The base that `swapgs` would bring.
+    pub fn kernel_gs_base(&self) -> Va {
+        Va(self.engine.msr(Msr::KernelGsBase))
+    }
+
+    /// Stops the guest in front of an address from now on; guest memory does not show it.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn set_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
+        self.engine.set_breakpoint(address)
+    }
+
+    /// Takes such a stop away.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
+        self.engine.clear_breakpoint(address)
+    }
+
+    /// Sends the guest a byte through the serial port that its debugger support polls.
+    pub fn send_to_debug_port(&mut self, byte: u8) {
+        self.engine.port().send(byte);
+    }
+
+    /// A hash of all the guest can see: memory, registers, and the work done. Two machines with
+    /// the same history have the same hash.
+    pub fn state_hash(&self) -> u128 {
+        let mut hash = Xxh3::new();
+        let mut page = [0; 0x1000];
+        for at in (0..self.engine.ram().size()).step_by(page.len()) {
+            if self.engine.ram().read(Pa(at), &mut page) && page.iter().any(|&byte| byte != 0) {
+                hash.update(&at.to_le_bytes());
+                hash.update(&page);
+            }
+        }
+        let registers = self.registers();
+        for value in registers
+            .gpr
+            .iter()
+            .chain([&registers.rip, &registers.rflags])
+        {
+            hash.update(&value.to_le_bytes());
+        }
+        for value in &registers.xmm {
+            hash.update(&value.to_le_bytes());
+        }
+        for value in [
+            self.work(),
+            self.root.0,
+            self.gs_base().0,
+            self.kernel_gs_base().0,
+            self.privilege_level().into(),
+        ] {
+            hash.update(&value.to_le_bytes());
+        }
+        hash.digest128()
+    }
+
+    fn translate(&self, address: Va, done: usize) -> Result<paging::Translation, MemoryFault> {
+        translate(self.engine.ram(), self.root, address).map_err(|reason| MemoryFault {
+            address,
+            reason,
+            done,
+        })
+    }
+}
+
+impl ReadMemory for Machine {
+    fn read(&self, address: Va, buffer: &mut [u8]) -> Result<(), MemoryFault> {
+        for (at, part) in pages(address, buffer.len()) {
+            let source = self.translate(at, part.start)?.physical;
+            if !self.engine.ram().read(source, &mut buffer[part.clone()]) {
+                let reason = FaultReason::OutsideRam { physical: source.0 };
+                return Err(MemoryFault {
+                    address: at,
+                    reason,
+                    done: part.start,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WriteMemory for Machine {
+    fn write(&mut self, address: Va, bytes: &[u8]) -> Result<(), MemoryFault> {
+        let mut code = false;
+        let mut result = Ok(());
+        for (at, part) in pages(address, bytes.len()) {
+            let target = match self.translate(at, part.start) {
+                Ok(target) => target,
+                Err(fault) => {
+                    result = Err(fault);
+                    break;
+                }
+            };
+            code |= target.execute;
+            if !self
+                .engine
+                .ram()
+                .write(target.physical, &bytes[part.clone()])
+            {
+                let reason = FaultReason::OutsideRam {
+                    physical: target.physical.0,
+                };
+                result = Err(MemoryFault {
+                    address: at,
+                    reason,
+                    done: part.start,
+                });
+                break;
+            }
+        }
+        if code {
+            // Dropping translated code is documented to succeed at any stop.
+            let dropped = self.engine.code_changed();
+            debug_assert!(dropped.is_ok(), "{dropped:?}");
+        }
+        result
+    }
+}

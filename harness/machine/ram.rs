@@ -1,0 +1,133 @@
+//! The guest's physical memory, shared with the engine.
+
+use crate::address::Pa;
+use memmap2::{MmapOptions, MmapRaw};
+use std::fmt;
+
+/// The most physical memory that a guest can have, in bytes.
+pub const MAXIMUM_RAM: u64 = 4 << 30;
+
+/// Physical memory from address 0 on, zeroed at first; pages never written cost the host nothing.
+///
+/// The engine reads and writes the same bytes while it runs, so no Rust reference to them is ever
+/// made: everything goes through raw copies.
+pub struct GuestRam {
+    map: MmapRaw,
+}
+
+impl fmt::Debug for GuestRam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GuestRam({} bytes)", self.size())
+    }
+}
+
+impl GuestRam {
+    /// Memory of `size` bytes, rounded up to whole pages.
+    ///
+    /// # Errors
+    /// The host refuses the memory, or `size` is 0 or above [`MAXIMUM_RAM`].
+    ///
+    /// ```
+    /// use poolhit::{address::Pa, machine::GuestRam};
+    /// let ram = GuestRam::new(0x2000)?;
+    /// assert!(ram.write(Pa(0x1ffe), &[1, 2]));
+    /// assert!(!ram.write(Pa(0x1fff), &[1, 2]));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new(size: u64) -> std::io::Result<GuestRam> {
+        if size == 0 || size > MAXIMUM_RAM {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                format!(
+                    "guest memory of {size} bytes: it must be 1 byte to {} MiB",
+                    MAXIMUM_RAM >> 20
+                ),
+            ));
+        }
+        let length = size.next_multiple_of(0x1000) as usize;
+        Ok(GuestRam {
+            map: MmapOptions::new().len(length).map_anon()?.into(),
+        })
+    }
+
+    /// The size in bytes, a multiple of the page size.
+    ///
+    /// ```
+    /// # use poolhit::machine::GuestRam;
+    /// assert_eq!(GuestRam::new(1)?.size(), 0x1000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn size(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// Whether `length` bytes from `address` on are all inside.
+    fn offset(&self, address: Pa, length: usize) -> Option<usize> {
+        let start = usize::try_from(address.0).ok()?;
+        (start.checked_add(length)? <= self.map.len()).then_some(start)
+    }
+
+    /// Copies bytes out; false, and nothing copied, if they are not all inside.
+    ///
+    /// ```
+    /// use poolhit::{address::Pa, machine::GuestRam};
+    /// let mut bytes = [9; 2];
+    /// assert!(GuestRam::new(0x1000)?.read(Pa(0), &mut bytes));
+    /// assert_eq!(bytes, [0, 0]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    #[allow(unsafe_code)]
+    pub fn read(&self, address: Pa, buffer: &mut [u8]) -> bool {
+        let Some(start) = self.offset(address, buffer.len()) else {
+            return false;
+        };
+        // SAFETY: `offset` has checked that the range lies in the mapping, which lives as long as
+        // self; the buffer is a Rust slice and so cannot overlap memory that no reference covers.
+        unsafe {
+            let source = self.map.as_ptr().add(start);
+            std::ptr::copy_nonoverlapping(source, buffer.as_mut_ptr(), buffer.len());
+        }
+        true
+    }
+
+    /// Copies bytes in; false, and nothing copied, if they do not all fit.
+    ///
+    /// ```
+    /// use poolhit::{address::Pa, machine::GuestRam};
+    /// assert!(!GuestRam::new(0x1000)?.write(Pa(u64::MAX), &[0; 2]));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    #[allow(unsafe_code)]
+    pub fn write(&self, address: Pa, bytes: &[u8]) -> bool {
+        let Some(start) = self.offset(address, bytes.len()) else {
+            return false;
+        };
+        // SAFETY: as in `read`. Writing through a shared reference is sound since the mapping is
+        // only ever touched through raw pointers and GuestRam is not Sync.
+        unsafe {
+            let target = self.map.as_mut_ptr().add(start);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+        true
+    }
+
+    /// The 64-bit value at a physical address, if it is inside.
+    ///
+    /// ```
+    /// use poolhit::{address::Pa, machine::GuestRam};
+    /// assert_eq!(GuestRam::new(0x1000)?.read_u64(Pa(0xff8)), Some(0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_u64(&self, address: Pa) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)
+            .then(|| u64::from_le_bytes(bytes))
+    }
+
+    /// Where the engine finds the memory: the mapping's start, as long as self lives.
+    pub(super) fn host_pointer(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+}

@@ -1,0 +1,104 @@
+//! The way between the rings that the engine does not take by itself.
+//!
+//! Unicorn executes `sysretq` and `iretq`, but not `syscall`: it only calls a hook. The hook sends
+//! the processor through a call gate instead, which raises the privilege level as the real
+//! instruction does; a few instructions behind the gate restore what a call gate changes and
+//! `syscall` does not. The same two pages let the machine enter ring 0 or ring 3 from outside.
+
+use crate::address::Va;
+
+/// Where the two pages and the gate's descriptor are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RingGate {
+    /// A page of code that user mode may execute.
+    pub user_page: Va,
+    /// A page of code and data for ring 0.
+    pub kernel_page: Va,
+    /// The selector of the call gate in the GDT; its descriptor takes 16 bytes.
+    pub selector: u16,
+}
+
+/// Offset in the kernel page of the code behind the gate.
+const BEHIND_GATE: usize = 0;
+/// Offset of an `iretq`.
+const IRET: usize = 0x20;
+/// Offset of the system call entry's address.
+const ENTRY: usize = 0x40;
+/// Offset of the frame for the `iretq`.
+const FRAME: usize = 0x80;
+
+impl RingGate {
+    /// The user page's code: a far call through the gate.
+    ///
+    /// ```
+    /// use poolhit::{address::Va, machine::RingGate};
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// assert_eq!(gate.user_code()[..2], [0xff, 0x1d]);
+    /// ```
+    pub fn user_code(&self) -> Vec<u8> {
+        // call fword ptr [rip+0], and behind it the pointer: 32 bits of offset (a gate ignores
+        // them) and the selector, with the requested privilege level of user mode
+        let mut code = vec![0xff, 0x1d, 0, 0, 0, 0, 0, 0, 0, 0];
+        code.extend((self.selector | 3).to_le_bytes());
+        code
+    }
+
+    /// The kernel page's code.
+    ///
+    /// ```
+    /// use poolhit::{address::Va, machine::RingGate};
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// assert_eq!(gate.kernel_code()[0], 0xfa);
+    /// ```
+    pub fn kernel_code(&self) -> Vec<u8> {
+        let mut code = vec![
+            0xfa, // cli, cld: what the system call's flag mask clears
+            0xfc, //
+            0x48, 0x8b, 0x64, 0x24,
+            0x10, // mov rsp, [rsp+10h]: syscall keeps the user's stack
+            0xff, 0x25, // jmp qword ptr [rip+…]
+        ];
+        let next = code.len() + 4;
+        code.extend(((ENTRY - next) as u32).to_le_bytes());
+        code.resize(IRET, 0xcc);
+        code.extend([0x48, 0xcf]);
+        code.resize(FRAME + 5 * 8, 0xcc);
+        code
+    }
+
+    /// The call gate's descriptor (Intel SDM volume 3, figure 5-8): 64-bit, for ring 3's use.
+    ///
+    /// ```
+    /// use poolhit::{address::Va, machine::RingGate};
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// assert_eq!(gate.descriptor(0x10), [0x0000_ec00_0010_2000, 0]);
+    /// ```
+    pub fn descriptor(&self, kernel_code_selector: u16) -> [u64; 2] {
+        let target = self.behind_gate().0;
+        let low = (target & 0xffff)
+            | u64::from(kernel_code_selector) << 16
+            | 0xec << 40
+            | (target >> 16 & 0xffff) << 48;
+        [low, target >> 32]
+    }
+
+    /// The first instruction behind the gate.
+    pub(super) fn behind_gate(&self) -> Va {
+        self.kernel_page.wrapping_add(BEHIND_GATE as u64)
+    }
+
+    /// The `iretq`.
+    pub(super) fn iret(&self) -> Va {
+        self.kernel_page.wrapping_add(IRET as u64)
+    }
+
+    /// Where the address of the guest's system call entry is kept (the value of LSTAR).
+    pub(super) fn entry(&self) -> Va {
+        self.kernel_page.wrapping_add(ENTRY as u64)
+    }
+
+    /// Room for the five words that the `iretq` pops.
+    pub(super) fn frame(&self) -> Va {
+        self.kernel_page.wrapping_add(FRAME as u64)
+    }
+}
