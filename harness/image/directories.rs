@@ -65,14 +65,16 @@ impl<'a> DirectoryReader<'a> {
 
     /// The bytes of a zero-terminated name.
     pub(crate) fn name(&mut self, rva: u32) -> Result<&'a [u8], ImageError> {
-        let limit = NAME_LIMIT.min(self.names_left);
-        let name = self.image.string_at(Rva(rva), limit).ok_or_else(|| {
+        let name = self.image.string_at(Rva(rva), NAME_LIMIT).ok_or_else(|| {
             self.broken(
                 rva,
                 "no zero-terminated name of at most 4096 bytes is there",
             )
         })?;
-        self.names_left -= name.len();
+        self.names_left = self
+            .names_left
+            .checked_sub(name.len())
+            .ok_or_else(|| self.broken(rva, "the names together are longer than the file"))?;
         Ok(name)
     }
 }

@@ -37,7 +37,7 @@ impl PeImage {
                 reason,
             })
         };
-        if base.0 % PAGE != 0 {
+        if !base.0.is_multiple_of(PAGE) {
             return bad_base("it is no multiple of 4 KiB");
         }
         let last = base

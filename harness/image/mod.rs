@@ -14,6 +14,8 @@ mod pdb_source;
 pub mod pe;
 pub mod relocations;
 pub mod section;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use error::ImageError;

@@ -1,8 +1,8 @@
 //! PDB files: what is needed to name an image's addresses.
 //!
 //! The `pdb` crate reads the container and the records. What it would do badly with a hostile file
-//! is kept from it: page lists that multiply the file (`pdb_source`), and sums that overflow
-//! (`pdb_address`).
+//! is kept from it: page lists that multiply the file (`pdb_source`), sums that overflow
+//! (`pdb_address`), and the kinds of records that are not needed.
 
 use super::pdb_address::AddressMap;
 use super::pdb_source::BoundedSource;
@@ -12,6 +12,10 @@ use pdb::{FallibleIterator, PDB, PdbInternalSectionOffset, RawString, SymbolData
 
 /// The most modules (object files) accepted in a PDB.
 pub const MODULE_LIMIT: usize = 16_384;
+
+/// The records read, of Microsoft's `cvinfo.h`: `S_LDATA32`, `S_GDATA32`, `S_PUB32`, `S_LPROC32`,
+/// `S_GPROC32`, `S_LPROC32_ID`, `S_GPROC32_ID`.
+const RECORD_KINDS: [u16; 7] = [0x110c, 0x110d, 0x110e, 0x110f, 0x1110, 0x1146, 0x1147];
 
 /// Why a PDB cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -126,16 +130,40 @@ impl PdbFile {
     }
 
     /// The GUID, in the byte order of an image's CodeView record.
+    ///
+    /// ```
+    /// # use poolhit::image::pdb::PdbFile;
+    /// # use poolhit_fixtures::pdb_builder::PdbBuilder;
+    /// let mut builder = PdbBuilder::new([7; 16], 2);
+    /// let pdb = PdbFile::parse(&builder.section(0x1000, 9).procedure("F", 1, 0, 9).build()).unwrap();
+    /// assert_eq!(pdb.guid(), [7; 16]);
+    /// ```
     pub fn guid(&self) -> [u8; 16] {
         self.guid
     }
 
     /// The age that an image's CodeView record has.
+    ///
+    /// ```
+    /// # use poolhit::image::pdb::PdbFile;
+    /// # use poolhit_fixtures::pdb_builder::PdbBuilder;
+    /// let mut builder = PdbBuilder::new([7; 16], 2);
+    /// let pdb = PdbFile::parse(&builder.section(0x1000, 9).procedure("F", 1, 0, 9).build()).unwrap();
+    /// assert_eq!(pdb.age(), 2);
+    /// ```
     pub fn age(&self) -> u32 {
         self.age
     }
 
     /// The symbols, in the file's order: global records first, then module by module.
+    ///
+    /// ```
+    /// # use poolhit::image::pdb::PdbFile;
+    /// # use poolhit_fixtures::pdb_builder::PdbBuilder;
+    /// let mut builder = PdbBuilder::new([7; 16], 2);
+    /// let pdb = PdbFile::parse(&builder.section(0x1000, 9).procedure("F", 1, 0, 9).build()).unwrap();
+    /// assert_eq!(pdb.symbols()[0].length, 9);
+    /// ```
     pub fn symbols(&self) -> &[PdbSymbol] {
         &self.symbols
     }
@@ -160,6 +188,10 @@ fn collect<'t>(
     };
     // A record whose length is wrong hides those behind it; the ones before it stand.
     while let Ok(Some(record)) = records.next() {
+        // Other kinds are not even looked at: the crate panics on some constants (0.8.0).
+        if !RECORD_KINDS.contains(&record.raw_kind()) {
+            continue;
+        }
         match record.parse() {
             Ok(SymbolData::Public(s)) => push(s.name, s.offset, 0, PdbSymbolKind::Public),
             Ok(SymbolData::Procedure(s)) => {

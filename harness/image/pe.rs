@@ -70,48 +70,138 @@ impl PeImage {
     }
 
     /// The name given to [`PeImage::parse`].
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.name(), "a.sys");
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// `ImageBase`: where the linker placed the image.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.preferred_base(), Va(0x10000));
+    /// ```
     pub fn preferred_base(&self) -> Va {
         self.headers.preferred_base
     }
 
     /// `SizeOfImage`, in bytes: what the image takes in memory.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.size_of_image(), 0x2000);
+    /// ```
     pub fn size_of_image(&self) -> u32 {
         self.headers.size_of_image
     }
 
     /// `AddressOfEntryPoint`; 0 is none.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.entry_point(), Rva(0x1000));
+    /// ```
     pub fn entry_point(&self) -> Rva {
         self.headers.entry_point
     }
 
     /// `TimeDateStamp`: seconds since 1970, or a hash of the image where the build is
     /// reproducible.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.timestamp(), 0x4a5bc600);
+    /// ```
     pub fn timestamp(&self) -> u32 {
         self.headers.timestamp
     }
 
     /// `CheckSum` as the header has it; nothing verifies it.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.checksum(), 0);
+    /// ```
     pub fn checksum(&self) -> u32 {
         self.headers.checksum
     }
 
     /// `Subsystem` (PE format, "Windows Subsystem"): 1 is native, 2 GUI, 3 console.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.subsystem(), 1);
+    /// ```
     pub fn subsystem(&self) -> u16 {
         self.headers.subsystem
     }
 
     /// Whether the subsystem is one of user mode's (GUI or console). `ntdll.dll` is linked so too;
     /// a native image is the kernel, a driver, or a program like the session manager.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert!(!image.is_user());
+    /// ```
     pub fn is_user(&self) -> bool {
         matches!(self.headers.subsystem, 2 | 3)
     }
 
     /// The sections, by ascending RVA; they do not overlap.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert!(image.sections()[0].executable);
+    /// ```
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
@@ -135,6 +225,17 @@ impl PeImage {
     }
 
     /// All exports, by ordinal; an address with several names is there once for each.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// builder.export("One", text).export("Uno", text);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.exports().len(), 2);
+    /// ```
     pub fn exports(&self) -> &[Export] {
         self.exports.all()
     }
@@ -156,29 +257,84 @@ impl PeImage {
     }
 
     /// The export of that ordinal (the first of its names, if it has several). Takes O(log n).
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// builder.export("One", text).export_unnamed(text + 1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.export_by_ordinal(2).unwrap().name, None);
+    /// ```
     pub fn export_by_ordinal(&self, ordinal: u16) -> Option<&Export> {
         self.exports.by_ordinal(ordinal)
     }
 
     /// The imports, in the order of the import directory. Delay-loaded ones are not among them.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// builder.import("ntoskrnl.exe", ["DbgPrint"]);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(&*image.imports()[0].dll, "ntoskrnl.exe");
+    /// ```
     pub fn imports(&self) -> &[Import] {
         &self.imports
     }
 
     /// The PDB that the debug directory names. A broken entry counts as none: no loader reads it,
     /// and a debugger goes on without symbols.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// builder.pdb([7; 16], 1, "a.pdb");
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.pdb_reference().unwrap().file_name, "a.pdb");
+    /// ```
     pub fn pdb_reference(&self) -> Option<&PdbReference> {
         self.pdb.as_ref()
     }
 
     /// Bytes of the file as they are mapped at `rva`, not relocated; `None` if any of them is not
     /// in the file (a section's zeros, gaps between sections).
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.bytes_at(Rva(0x1001), 1), Some(&[0xc3][..]));
+    /// assert_eq!(image.bytes_at(Rva(0x2000), 1), None);
+    /// ```
     pub fn bytes_at(&self, rva: Rva, length: usize) -> Option<&[u8]> {
         self.backed_from(rva)?.get(..length)
     }
 
     /// The exception directory (`.pdata`) and its size in bytes, cut to what its section holds in
     /// memory: linkers round the raw data up, and the rest is no unwind data.
+    ///
+    /// ```
+    /// # use poolhit::{address::{Rva, Va}, image::PeImage};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0xcc, 0xc3], 2);
+    /// # builder.entry_point(text).subsystem(1);
+    /// builder.function(text, text + 2, text);
+    /// let image = PeImage::parse("a.sys", builder.build()).unwrap();
+    /// assert_eq!(image.exception_directory(), Some((Rva(0x2000), 12)));
+    /// ```
     pub fn exception_directory(&self) -> Option<(Rva, u32)> {
         let directory = self.headers.exceptions;
         let section = self.section_at(Rva(directory.rva))?;

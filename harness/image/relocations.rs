@@ -39,7 +39,7 @@ impl PeImage {
             if size == 0 {
                 break;
             }
-            if size < BLOCK_HEADER || size > end - at || size % 2 != 0 {
+            if size < BLOCK_HEADER || size > end - at || !size.is_multiple_of(2) {
                 return Err(reader.broken(at, "a block's size does not fit"));
             }
             let entries = self.bytes_at(Rva(at + BLOCK_HEADER), (size - BLOCK_HEADER) as usize);

@@ -118,7 +118,7 @@ impl Section {
         } else {
             virtual_size
         };
-        if rva % headers.section_alignment != 0 {
+        if !rva.is_multiple_of(headers.section_alignment) {
             return Err("VirtualAddress is no multiple of SectionAlignment");
         }
         if rva < free_from {

@@ -6,6 +6,8 @@ pub mod modules;
 pub mod resolve;
 pub mod symbol;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod undecorate;
 
 pub use location::Location;

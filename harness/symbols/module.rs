@@ -80,47 +80,102 @@ impl Module {
     }
 
     /// The module with other symbols.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// let module = module.with_symbols(SymbolTable::default().into());
+    /// assert!(module.symbols().is_empty());
+    /// ```
     pub fn with_symbols(self, symbols: Arc<SymbolTable>) -> Module {
         Module { symbols, ..self }
     }
 
     /// The name before the `!`: the image's without extension, `nt` for the kernel. What cannot
     /// be part of a name in an expression is `_`.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert_eq!(module.name(), "nt");
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The image's file name.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert_eq!(module.image_name(), "ntoskrnl.exe");
+    /// ```
     pub fn image_name(&self) -> &str {
         &self.image_name
     }
 
     /// Its first byte.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert_eq!(module.base(), Va(0x10000));
+    /// ```
     pub fn base(&self) -> Va {
         self.base
     }
 
     /// Its size in memory, in bytes.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert_eq!(module.size(), 0x1000);
+    /// ```
     pub fn size(&self) -> u32 {
         self.size
     }
 
     /// The byte behind it, wrapping to 0 at the end of the address space.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert_eq!(module.end(), Va(0x11000));
+    /// ```
     pub fn end(&self) -> Va {
         self.base.wrapping_add(u64::from(self.size))
     }
 
     /// The image, if it is at hand.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert!(module.image().is_none());
+    /// ```
     pub fn image(&self) -> Option<&Arc<PeImage>> {
         self.image.as_ref()
     }
 
     /// Its symbols; an empty table if it has none.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert!(module.symbols().is_empty());
+    /// ```
     pub fn symbols(&self) -> &Arc<SymbolTable> {
         &self.symbols
     }
 
     /// Where its symbols come from.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, SymbolSource, SymbolTable}};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert_eq!(module.symbol_source(), SymbolSource::None);
+    /// ```
     pub fn symbol_source(&self) -> SymbolSource {
         self.symbols.source()
     }

@@ -115,21 +115,53 @@ impl Modules {
     }
 
     /// All modules by ascending base.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, Modules}};
+    /// let mut modules = Modules::default();
+    /// modules.add(Module::new("b.sys", Va(0x20000), 0x1000)).unwrap();
+    /// modules.add(Module::new("a.sys", Va(0x10000), 0x1000)).unwrap();
+    /// assert!(modules.iter().map(Module::name).eq(["a", "b"]));
+    /// ```
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Module> + ExactSizeIterator {
         self.modules.iter()
     }
 
     /// How many there are.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, Modules}};
+    /// let mut modules = Modules::default();
+    /// modules.add(Module::new("b.sys", Va(0x20000), 0x1000)).unwrap();
+    /// modules.add(Module::new("a.sys", Va(0x10000), 0x1000)).unwrap();
+    /// assert_eq!(modules.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.modules.len()
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, Modules}};
+    /// let mut modules = Modules::default();
+    /// modules.add(Module::new("b.sys", Va(0x20000), 0x1000)).unwrap();
+    /// modules.add(Module::new("a.sys", Va(0x10000), 0x1000)).unwrap();
+    /// assert!(!modules.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.modules.is_empty()
     }
 
     /// The module of that name (before the `!`, in any case).
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, Modules}};
+    /// let mut modules = Modules::default();
+    /// modules.add(Module::new("b.sys", Va(0x20000), 0x1000)).unwrap();
+    /// modules.add(Module::new("a.sys", Va(0x10000), 0x1000)).unwrap();
+    /// assert_eq!(modules.by_name("B").unwrap().base(), Va(0x20000));
+    /// ```
     pub fn by_name(&self, name: &str) -> Option<&Module> {
         self.modules
             .iter()
@@ -137,6 +169,15 @@ impl Modules {
     }
 
     /// The module that `address` is in. Takes O(log n) and does not allocate.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, Modules}};
+    /// let mut modules = Modules::default();
+    /// modules.add(Module::new("b.sys", Va(0x20000), 0x1000)).unwrap();
+    /// modules.add(Module::new("a.sys", Va(0x10000), 0x1000)).unwrap();
+    /// assert_eq!(modules.containing(Va(0x10fff)).unwrap().name(), "a");
+    /// assert!(modules.containing(Va(0x11000)).is_none());
+    /// ```
     pub fn containing(&self, address: Va) -> Option<&Module> {
         let after = self
             .modules
@@ -151,6 +192,15 @@ impl Modules {
     ///
     /// For a return address this is the instruction behind the call, as WinDbg prints it in
     /// stacks.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::{Module, Modules}};
+    /// let mut modules = Modules::default();
+    /// modules.add(Module::new("b.sys", Va(0x20000), 0x1000)).unwrap();
+    /// modules.add(Module::new("a.sys", Va(0x10000), 0x1000)).unwrap();
+    /// assert_eq!(modules.nearest(Va(0x20010)).unwrap().to_string(), "b+0x10");
+    /// assert!(modules.nearest(Va(0x30000)).is_none());
+    /// ```
     pub fn nearest(&self, address: Va) -> Option<Location<'_>> {
         let module = self.containing(address)?;
         let rva = module.rva(address)?;

@@ -164,6 +164,16 @@ impl SymbolTable {
     /// [`SymbolKind`], and among those the last in byte order: Windows 7's `ntdll` has
     /// `NtDeviceIoControlFile` and `ZwDeviceIoControlFile` at one address, and WinDbg shows
     /// the latter there.
+    ///
+    /// ```
+    /// # use poolhit::{address::Rva, symbols::{Symbol, SymbolKind, SymbolSource, SymbolTable}};
+    /// let symbol = |name: &str, rva| {
+    ///     Symbol { name: name.into(), rva: Rva(rva), length: 0, kind: SymbolKind::Public }
+    /// };
+    /// let symbols = vec![symbol("Second", 8), symbol("First", 4)];
+    /// let table = SymbolTable::new(SymbolSource::Pdb, symbols);
+    /// assert_eq!(&*table.nearest(Rva(7)).unwrap().0.name, "First");
+    /// ```
     pub fn new(source: SymbolSource, mut symbols: Vec<Symbol>) -> SymbolTable {
         symbols.sort_by(|a, b| (a.rva, &a.name, b.kind).cmp(&(b.rva, &b.name, a.kind)));
         symbols.dedup_by(|next, kept| next.rva == kept.rva && next.name == kept.name);
@@ -188,21 +198,62 @@ impl SymbolTable {
     }
 
     /// Where the symbols come from.
+    ///
+    /// ```
+    /// # use poolhit::{address::Rva, symbols::{Symbol, SymbolKind, SymbolSource, SymbolTable}};
+    /// let symbol = |name: &str, rva| {
+    ///     Symbol { name: name.into(), rva: Rva(rva), length: 0, kind: SymbolKind::Public }
+    /// };
+    /// let symbols = vec![symbol("Second", 8), symbol("First", 4)];
+    /// let table = SymbolTable::new(SymbolSource::Pdb, symbols);
+    /// assert_eq!(table.source(), SymbolSource::Pdb);
+    /// assert_eq!(SymbolTable::default().source(), SymbolSource::None);
+    /// ```
     pub fn source(&self) -> SymbolSource {
         self.source
     }
 
     /// How many symbols there are.
+    ///
+    /// ```
+    /// # use poolhit::{address::Rva, symbols::{Symbol, SymbolKind, SymbolSource, SymbolTable}};
+    /// let symbol = |name: &str, rva| {
+    ///     Symbol { name: name.into(), rva: Rva(rva), length: 0, kind: SymbolKind::Public }
+    /// };
+    /// let symbols = vec![symbol("Second", 8), symbol("First", 4)];
+    /// let table = SymbolTable::new(SymbolSource::Pdb, symbols);
+    /// assert_eq!(table.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.symbols.len()
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// # use poolhit::{address::Rva, symbols::{Symbol, SymbolKind, SymbolSource, SymbolTable}};
+    /// let symbol = |name: &str, rva| {
+    ///     Symbol { name: name.into(), rva: Rva(rva), length: 0, kind: SymbolKind::Public }
+    /// };
+    /// let symbols = vec![symbol("Second", 8), symbol("First", 4)];
+    /// let table = SymbolTable::new(SymbolSource::Pdb, symbols);
+    /// assert!(!table.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.symbols.is_empty()
     }
 
     /// All symbols by ascending address; of several at one address the one shown is the last.
+    ///
+    /// ```
+    /// # use poolhit::{address::Rva, symbols::{Symbol, SymbolKind, SymbolSource, SymbolTable}};
+    /// let symbol = |name: &str, rva| {
+    ///     Symbol { name: name.into(), rva: Rva(rva), length: 0, kind: SymbolKind::Public }
+    /// };
+    /// let symbols = vec![symbol("Second", 8), symbol("First", 4)];
+    /// let table = SymbolTable::new(SymbolSource::Pdb, symbols);
+    /// assert!(table.iter().map(|symbol| symbol.rva).eq([Rva(4), Rva(8)]));
+    /// ```
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Symbol> + ExactSizeIterator {
         self.symbols.iter()
     }
@@ -229,6 +280,17 @@ impl SymbolTable {
 
     /// The symbol of that name: one with the very same letters, else one that differs in case.
     /// Of several with one spelling, the one at the lowest address.
+    ///
+    /// ```
+    /// # use poolhit::{address::Rva, symbols::{Symbol, SymbolKind, SymbolSource, SymbolTable}};
+    /// let symbol = |name: &str, rva| {
+    ///     Symbol { name: name.into(), rva: Rva(rva), length: 0, kind: SymbolKind::Public }
+    /// };
+    /// let symbols = vec![symbol("Second", 8), symbol("First", 4)];
+    /// let table = SymbolTable::new(SymbolSource::Pdb, symbols);
+    /// assert_eq!(table.by_name("FIRST").unwrap().rva, Rva(4));
+    /// assert!(table.by_name("Firs").is_none());
+    /// ```
     pub fn by_name(&self, name: &str) -> Option<&Symbol> {
         self.named(name).next()
     }
