@@ -1,1 +1,22 @@
 //! PE images, their unwind data, and PDB files.
+
+pub mod binding;
+pub mod debug_directory;
+mod directories;
+pub mod error;
+pub mod exports;
+mod headers;
+pub mod imports;
+pub mod layout;
+pub mod pdb;
+mod pdb_address;
+mod pdb_source;
+pub mod pe;
+pub mod relocations;
+pub mod section;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use error::ImageError;
+pub use pe::PeImage;
