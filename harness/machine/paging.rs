@@ -172,6 +172,11 @@ impl<'a> AddressSpaceBuilder<'a> {
         self.root
     }
 
+    /// The number of physical pages there are.
+    pub fn page_count(&self) -> u64 {
+        self.ram.size() / PAGE_SIZE
+    }
+
     /// The first physical page that is not in use, as a page number.
     pub fn first_free_page(&self) -> u64 {
         self.next / PAGE_SIZE

@@ -79,6 +79,21 @@ impl Module {
         })
     }
 
+    /// The module with the image it was loaded from at hand.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, guest::GuestImages, symbols::Module};
+    /// let image = GuestImages::built_in().driver.image.clone();
+    /// let module = Module::new("myfault.sys", Va(0x10000), 0x4000).with_image(image);
+    /// assert!(module.image().is_some());
+    /// ```
+    pub fn with_image(self, image: Arc<PeImage>) -> Module {
+        Module {
+            image: Some(image),
+            ..self
+        }
+    }
+
     /// The module with other symbols.
     ///
     /// ```

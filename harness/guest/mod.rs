@@ -1,0 +1,20 @@
+//! The guest: what is loaded into the machine, how it is laid out and booted, and where the
+//! structures are that a debugger reads.
+
+mod address_plan;
+mod arena;
+mod bug_check;
+mod images;
+mod lab;
+mod layout;
+mod loader;
+mod module_list;
+mod processor;
+mod user_process;
+
+pub use address_plan::{AddressPlan, PlanError};
+pub use bug_check::BugCheck;
+pub use images::{FileError, GuestImages, ImageFile};
+pub use lab::{BOOT_WORK, DEFAULT_MEMORY, Lab, LabBuilder, LabError};
+pub use layout::Bases;
+pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
