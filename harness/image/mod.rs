@@ -1,1 +1,4 @@
 //! PE images, their unwind data, and PDB files.
+
+pub mod function_table;
+pub mod unwind_info;
