@@ -10,8 +10,10 @@
 //! A jump leaves the function in these forms: `jmp` with a relative target in another function, and
 //! as a call through a pointer `jmp [rip+…]`, or REX.W `jmp` to a register or to memory without
 //! displacement (compilers write REX.W, which changes nothing, to tell it from a `switch`).
-//! `iretq` ends the epilogue of a function that has a machine frame, with an `add` for the error code
-//! allowed directly before it.
+//! `iretq`, and nothing else, ends the epilogue of a function that has a machine frame.
+//!
+//! The order of `add`, `lea` and pops is not insisted on: what they do on the way to the end is plain
+//! whichever comes first.
 
 use super::prologue::{interrupt_return, near_return, pop};
 use super::records::Function;
@@ -22,7 +24,7 @@ use crate::image::unwind_info::Epilogue;
 use crate::memory::{MemoryFault, ReadMemory};
 use crate::registers::{Gpr, Registers};
 
-/// More bytes than the longest epilogue: `lea` (8), fifteen pops (23), `add` (7), a jump (7).
+/// More bytes than the longest epilogue: `lea` (8), fifteen pops (23), `add` (7), `jmp` (7).
 const LONGEST: usize = 48;
 
 /// How an epilogue ends.
@@ -80,38 +82,30 @@ fn recognise(
     code: &[u8],
 ) -> Result<Option<Ending>, StepError> {
     let mut done = 0;
-    let mut released_late = false;
     while let Some((instruction, length)) = decode(&code[done..]) {
-        match instruction {
-            Instruction::AddRsp(_) => released_late |= done != 0,
+        done += length;
+        let ending = match instruction {
+            Instruction::AddRsp(_) | Instruction::Pop(_) => continue,
             Instruction::LeaRsp { base, .. } => {
                 let frame = function.records().frame_register(None)?;
-                if done != 0 || frame.is_none_or(|frame| frame.register != base) {
+                if frame.is_none_or(|frame| frame.register != base) {
                     return Ok(None);
                 }
+                continue;
             }
-            Instruction::Pop(_) if released_late => return Ok(None),
-            Instruction::Pop(_) => {}
-            ending => {
-                let has_machine_frame = function.has_machine_frame()?;
-                let next = at.wrapping_add((done + length) as u64);
-                let fits = match ending {
-                    Instruction::InterruptReturn => has_machine_frame,
-                    Instruction::JumpRelative(distance) => {
-                        let target = next.wrapping_add(distance as i64 as u64);
-                        !has_machine_frame && leaves(function, base, target)?
-                    }
-                    _ => !has_machine_frame,
-                };
-                return Ok(match ending {
-                    _ if !fits => None,
-                    Instruction::InterruptReturn => Some(Ending::InterruptReturn),
-                    _ if released_late => None,
-                    _ => Some(Ending::Return),
-                });
+            Instruction::InterruptReturn => Ending::InterruptReturn,
+            Instruction::JumpRelative(distance) => {
+                let next = at.wrapping_add(done as u64);
+                let target = next.wrapping_add(i64::from(distance) as u64);
+                if !leaves(function, base, target)? {
+                    return Ok(None);
+                }
+                Ending::Return
             }
-        }
-        done += length;
+            Instruction::Return(_) | Instruction::JumpIndirect => Ending::Return,
+        };
+        let needs_machine_frame = ending == Ending::InterruptReturn;
+        return Ok((function.has_machine_frame()? == needs_machine_frame).then_some(ending));
     }
     Ok(None)
 }

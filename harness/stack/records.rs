@@ -131,8 +131,8 @@ fn is_established(info: &UnwindInfo, reached: Option<u32>) -> Result<bool, Unwin
             return Ok(u32::from(code.prologue_offset) <= reached);
         }
     }
-    // A chained record that names a register and does not set it has it from before.
-    Ok(info.chained().is_some())
+    // Nor does it set the register elsewhere: if it has one already, a record further up says so.
+    Ok(false)
 }
 
 impl<'a> Iterator for Records<'a> {

@@ -112,7 +112,11 @@ fn enter_and_run(function: Function, at: usize) -> (Result<Registers, String>, R
     let (base, image) = image(std::slice::from_ref(&function));
     let mut world = World::new([(base, &image)]);
     let mut registers = enter(&function, &mut world.words);
-    for instruction in &function.instructions[..at] {
+    let first = usize::from(matches!(
+        function.instructions[0],
+        Instruction::MachineFrame { .. }
+    ));
+    for instruction in &function.instructions[first..at] {
         execute(instruction, &mut registers, &mut world.words);
     }
     let rip = base + Rva(image.functions[0].places[at]);
@@ -143,6 +147,46 @@ fn a_jump_inside_the_function_is_no_epilogue() {
     };
     let (found, expected) = enter_and_run(function, 3);
     assert_eq!(found, Ok(expected));
+}
+
+#[test]
+fn what_looks_like_an_epilogue_and_is_none() {
+    use Instruction::*;
+    let lea = |base| LeaRsp {
+        base,
+        displacement: 0x20,
+    };
+    let set_frame = SetFrame {
+        register: 5,
+        offset: 0,
+    };
+    let trap = MachineFrame { error_code: false };
+    let check = |instructions: &[Instruction], prologue, frame, at| {
+        let instructions = instructions.to_vec();
+        let function = Function {
+            instructions,
+            prologue,
+            frame,
+            ..Function::default()
+        };
+        let (found, expected) = enter_and_run(function.clone(), at);
+        assert_eq!(found, Ok(expected), "{function:?}");
+    };
+    // In a prologue, whatever it jumps to is part of it.
+    check(&[Push(3), JumpTo(0x40), Nop, Nop], 3, None, 1);
+    // Only the frame register leads to the frame's upper end.
+    check(
+        &[Push(5), SubRsp(0x20), set_frame, lea(3), Pop(5), Return],
+        3,
+        Some((5, 0)),
+        3,
+    );
+    check(&[Push(5), SubRsp(0x20), lea(5), Pop(5), Return], 2, None, 2);
+    // A function above a machine frame has nowhere to return to, however its parts jump about.
+    check(&[trap, Push(3), JumpTo(0x40)], 2, None, 2);
+    check(&[trap, Push(3), Return], 2, None, 2);
+    // And one without has no machine frame to give back.
+    check(&[Push(3), SubRsp(0x20), InterruptReturn], 2, None, 2);
 }
 
 #[test]
