@@ -43,10 +43,7 @@ impl fmt::Display for MemoryFault {
                 write!(f, "its {entry} is not present")
             }
             FaultReason::OutsideRam { physical } => {
-                write!(
-                    f,
-                    "its page is at {physical:#x}, behind the end of physical memory"
-                )
+                write!(f, "its page is at {physical:#x}, behind the end of physical memory")
             }
         }
     }
