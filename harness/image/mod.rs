@@ -5,6 +5,7 @@ pub mod debug_directory;
 mod directories;
 pub mod error;
 pub mod exports;
+pub mod function_table;
 mod headers;
 pub mod imports;
 pub mod layout;
@@ -17,6 +18,8 @@ pub mod section;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod unwind_code;
+pub mod unwind_info;
 
 pub use error::ImageError;
 pub use pe::PeImage;

@@ -3,6 +3,7 @@
 use super::debug_directory::{self, PdbReference};
 use super::error::ImageError;
 use super::exports::{Export, Exports};
+use super::function_table::ImageBytes;
 use super::headers::Headers;
 use super::imports::{self, Import};
 use super::section::Section;
@@ -399,5 +400,15 @@ impl fmt::Debug for PeImage {
             .field("preferred_base", &self.headers.preferred_base)
             .field("size_of_image", &self.headers.size_of_image)
             .finish_non_exhaustive()
+    }
+}
+
+impl ImageBytes for PeImage {
+    fn bytes_at(&self, rva: Rva, length: usize) -> Option<&[u8]> {
+        PeImage::bytes_at(self, rva, length)
+    }
+
+    fn exception_directory(&self) -> Option<(Rva, u32)> {
+        PeImage::exception_directory(self)
     }
 }
