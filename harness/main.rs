@@ -1,1 +1,116 @@
-fn main() {}
+//! The command line of poolhit: arguments only.
+
+use clap::{Args, Parser, Subcommand};
+use poolhit::address::Va;
+use poolhit::frontends::{self, DebugOptions, FrontendError};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A Windows kernel that fits in `cargo test`: who leaks, by nt!PoolHitTag, with the whole stack.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the golden session and print its transcript
+    Demo,
+    /// Debug the guest, with WinDbg's commands
+    Debug(Debug),
+}
+
+#[derive(Args)]
+struct Debug {
+    /// Execute the commands in FILE; a line <Ctrl+Break> breaks in while the guest runs
+    #[arg(long, value_name = "FILE", conflicts_with = "commands")]
+    script: Option<PathBuf>,
+    /// Execute COMMANDS
+    #[arg(short = 'c', value_name = "COMMANDS")]
+    commands: Option<String>,
+    /// Load the kernel at ADDRESS (hexadecimal)
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    nt_base: Option<Va>,
+    /// Load the driver at ADDRESS (hexadecimal)
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    driver_base: Option<Va>,
+    /// Load FILE as the kernel
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// The PDB of that kernel
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    kernel_pdb: Option<PathBuf>,
+    /// Load FILE as the driver
+    #[arg(long, value_name = "FILE")]
+    driver: Option<PathBuf>,
+    /// The PDB of that driver
+    #[arg(long, value_name = "FILE", requires = "driver")]
+    driver_pdb: Option<PathBuf>,
+    /// Run FILE as the user-mode program
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Give the guest MIB of memory
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+    /// Stop a `g` after WORK bytes of code
+    #[arg(long, value_name = "WORK")]
+    budget: Option<u64>,
+    /// Let a script's <Ctrl+Break> take effect after WORK bytes of code
+    #[arg(long, value_name = "WORK")]
+    break_after: Option<u64>,
+}
+
+/// A hexadecimal address, with or without 0x and a back-tick.
+fn address(text: &str) -> Result<Va, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text).replace('`', "");
+    u64::from_str_radix(&digits, 16)
+        .map(Va)
+        .map_err(|error| format!("not an address: {error}"))
+}
+
+impl From<Debug> for DebugOptions {
+    fn from(debug: Debug) -> DebugOptions {
+        DebugOptions {
+            script: debug.script,
+            commands: debug.commands,
+            kernel_base: debug.nt_base,
+            driver_base: debug.driver_base,
+            kernel: debug.kernel,
+            kernel_pdb: debug.kernel_pdb,
+            driver: debug.driver,
+            driver_pdb: debug.driver_pdb,
+            program: debug.program,
+            memory: debug.memory,
+            budget: debug.budget,
+            break_in_after: debug.break_after,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let mut out = io::stdout().lock();
+    let result = match command {
+        Command::Demo => frontends::demo(&mut out).map(|()| 0),
+        Command::Debug(debug) => {
+            let interactive = io::stdin().is_terminal();
+            frontends::debug(&debug.into(), interactive, &mut out)
+        }
+    };
+    match result.and_then(|failed| Ok(out.flush().map(|()| failed)?)) {
+        Ok(0) => ExitCode::SUCCESS,
+        // the errors are in the transcript
+        Ok(_) => ExitCode::FAILURE,
+        // whoever read the transcript has seen enough
+        Err(FrontendError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("poolhit: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,6 +1,17 @@
-//! The debugger: how command lines, expressions and address ranges are read.
+//! The debugger: a session over a lab, its breakpoints and stops, and how command lines,
+//! expressions and address ranges are read.
 
+pub mod breakpoint;
+pub mod call_site;
 pub mod command_line;
+mod context;
 pub mod cursor;
 pub mod expression;
 pub mod range;
+pub mod session;
+pub mod stop;
+
+pub use breakpoint::{Breakpoint, Breakpoints};
+pub use call_site::{CallSite, CallStack};
+pub use session::{Session, SessionError};
+pub use stop::{Stop, StopReason};

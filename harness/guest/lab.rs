@@ -413,6 +413,31 @@ impl Lab {
         BugCheck::read(&self.machine, data)
     }
 
+    /// The exit status of the program, if it has ended: `_EPROCESS.ExitStatus` of the process that
+    /// was started last, by `nt!PsActiveProcessHead`.
+    ///
+    /// ```
+    /// assert_eq!(poolhit::Lab::builder().build()?.program_exit_status(), None);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn program_exit_status(&self) -> Option<u32> {
+        const ACTIVE_PROCESS_LINKS: u64 = 0x188;
+        const EXIT_STATUS: u64 = 0x444;
+        const STATUS_PENDING: u32 = 0x103;
+        let head = self.kernel_symbol("PsActiveProcessHead")?;
+        let last = self
+            .machine
+            .read_va(head.wrapping_add(8))
+            .ok()
+            .filter(|last| *last != head)?;
+        let process = last.wrapping_sub(ACTIVE_PROCESS_LINKS);
+        let status = self
+            .machine
+            .read_u32(process.wrapping_add(EXIT_STATUS))
+            .ok()?;
+        (status != STATUS_PENDING).then_some(status)
+    }
+
     /// Whether symbols for the kernel are at hand; without them much of the guest cannot be found.
     pub fn has_kernel_symbols(&self) -> bool {
         self.images.kernel.symbols.source() == SymbolSource::Pdb

@@ -1,0 +1,47 @@
+//! `eb ADDRESS VALUE…` and `ed ADDRESS VALUE…`: write bytes or doublewords to memory.
+//!
+//! Code written runs as written at once: `eb ADDRESS 90` makes an `int 3` a `nop`.
+
+use super::{ExecuteError, Flow};
+use crate::address::Va;
+use crate::debugger::Session;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use std::fmt::Write;
+
+pub(super) fn bytes(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    _out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    enter(session, arguments, 1)
+}
+
+pub(super) fn doublewords(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    _out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    enter(session, arguments, 4)
+}
+
+/// Reads all values before it writes the first: a line that does not parse changes nothing.
+fn enter(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    size: usize,
+) -> Result<Flow, ExecuteError> {
+    let address = Va(arguments.next_expression(session)?);
+    let mut bytes = Vec::new();
+    loop {
+        // Without any value WinDbg asks for them one by one; here that is an error.
+        let value = arguments.next_expression(session)?;
+        bytes.extend_from_slice(&value.to_le_bytes()[..size]);
+        if arguments.at_end() {
+            break;
+        }
+    }
+    session
+        .write(address, &bytes)
+        .map_err(|_| arguments.error(CommandErrorKind::MemoryAccess))?;
+    Ok(Flow::Stay)
+}

@@ -1,0 +1,256 @@
+//! The debugger's commands, one file each, and how a line of them is executed.
+//!
+//! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
+//! is also to be had as values from [`Session`]'s methods.
+
+mod clear_breakpoints;
+mod display;
+mod enter;
+mod evaluate;
+mod go;
+mod list_breakpoints;
+mod list_modules;
+mod quit;
+mod registers;
+mod set_breakpoint;
+mod stack;
+mod unassemble;
+
+use crate::debugger::command_line::{LineTooLong, commands};
+use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
+use crate::debugger::expression::ExpressionError;
+use crate::debugger::{Session, SessionError, Stop, StopReason};
+use crate::report::{location::write_location, stop::write_stop};
+use std::fmt::{self, Write};
+
+/// A command could not be executed, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// Its arguments are wrong.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The session could not do it.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The line is too long.
+    #[error(transparent)]
+    TooLong(#[from] LineTooLong),
+    /// The guest ran on and on.
+    #[error(
+        "the guest has run {work} bytes of code without a stop, the budget of one run; it is at \
+         {at}, perhaps in an endless loop; give it a larger budget to go on"
+    )]
+    Budget {
+        /// The budget in bytes of code retired.
+        work: u64,
+        /// Where the guest is, as a symbol.
+        at: String,
+    },
+    /// The output is gone.
+    #[error("the output cannot be written to")]
+    Output(#[from] fmt::Error),
+}
+
+impl From<CommandError> for ExecuteError {
+    fn from(error: CommandError) -> ExecuteError {
+        ExecuteError::Argument(error.into())
+    }
+}
+
+impl From<ExpressionError> for ExecuteError {
+    fn from(error: ExpressionError) -> ExecuteError {
+        ExecuteError::Argument(error.into())
+    }
+}
+
+impl ExecuteError {
+    /// The error as WinDbg shows it below a prompt `width` characters wide: a caret, if there is
+    /// one, points at the place where reading stopped.
+    ///
+    /// ```
+    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+    /// let error = session.execute("k )").unwrap_err();
+    /// assert!(error.below_prompt(7).contains('^'), "{error}");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn below_prompt(&self, width: usize) -> String {
+        match self {
+            ExecuteError::Argument(ArgumentError::Command(error)) => error.with_prompt(width),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// What is to happen after a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// The next command.
+    Stay,
+    /// The guest goes on.
+    Go,
+    /// The session ends.
+    Quit,
+}
+
+/// A command's code.
+type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
+
+/// The commands by name. Names are compared without case, as WinDbg does.
+const COMMANDS: [(&str, Run); 16] = [
+    ("?", evaluate::run),
+    ("bc", clear_breakpoints::run),
+    ("bl", list_breakpoints::run),
+    ("bp", set_breakpoint::run),
+    ("db", display::bytes),
+    ("dc", display::doublewords_and_characters),
+    ("dd", display::doublewords),
+    ("dq", display::quadwords),
+    ("eb", enter::bytes),
+    ("ed", enter::doublewords),
+    ("g", go::run),
+    ("k", stack::run),
+    ("lm", list_modules::run),
+    ("q", quit::run),
+    ("r", registers::run),
+    ("u", unassemble::run),
+];
+
+/// The command at the start of a text: a name is the letters, or the one sign, that it starts
+/// with.
+fn find(text: &str) -> Option<(usize, Run)> {
+    let letters = text
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let length = if letters == 0 {
+        text.chars().next()?.len_utf8()
+    } else {
+        letters
+    };
+    let name = &text[..length];
+    COMMANDS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, run)| (length, *run))
+}
+
+impl Session {
+    /// Executes a line of commands, and gives what they print.
+    ///
+    /// # Errors
+    /// A command cannot be executed; those behind it are not tried, and what those before it
+    /// printed is lost. Use [`execute_to`](Session::execute_to) to keep it.
+    ///
+    /// ```
+    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+    /// session.execute("ed nt!PoolHitTag 3261654c")?;
+    /// let text = session.execute("dc nt!PoolHitTag l1")?;
+    /// assert_eq!(text, "fffff800`016530fc  3261654c                             Lea2\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn execute(&mut self, line: &str) -> Result<String, ExecuteError> {
+        let mut out = String::new();
+        self.execute_to(line, &mut out)?;
+        Ok(out)
+    }
+
+    /// Executes a line of commands; their text goes to `out` as it comes.
+    ///
+    /// # Errors
+    /// As for [`execute`](Session::execute).
+    ///
+    /// ```
+    /// use poolhit::commands::Flow;
+    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+    /// let mut out = String::new();
+    /// assert_eq!(session.execute_to("? 1+1; q", &mut out)?, Flow::Quit);
+    /// assert_eq!(out, "Evaluate expression: 2 = 00000000`00000002\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn execute_to(&mut self, line: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        for command in commands(line)? {
+            match self.execute_one(command, out)? {
+                Flow::Stay => {}
+                Flow::Quit => return Ok(Flow::Quit),
+                Flow::Go => {
+                    self.start_budget();
+                    let flow = self.go_on(out);
+                    self.end_run();
+                    if flow? == Flow::Quit {
+                        return Ok(Flow::Quit);
+                    }
+                }
+            }
+        }
+        Ok(Flow::Stay)
+    }
+
+    fn execute_one(&mut self, command: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        let mut cursor = Cursor::new(command);
+        match find(command) {
+            Some((length, run)) => {
+                cursor.eat(&command[..length]);
+                run(self, &mut cursor, out)
+            }
+            None => {
+                cursor.eat(command.get(..1).unwrap_or_default());
+                Err(cursor.error(CommandErrorKind::Syntax).into())
+            }
+        }
+    }
+
+    /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
+    /// does not.
+    fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        loop {
+            let stop = self.resume()?;
+            let command = match stop.reason {
+                StopReason::Breakpoint { .. } => self
+                    .breakpoints()
+                    .at(stop.address)
+                    .map(|one| one.command.clone()),
+                _ => None,
+            };
+            match command.filter(|command| !command.is_empty()) {
+                None => return self.report(&stop, out),
+                Some(command) => match self.execute_at_breakpoint(&command, out)? {
+                    Flow::Go => {}
+                    Flow::Quit => return Ok(Flow::Quit),
+                    Flow::Stay => {
+                        write_location(out, self, stop.address)?;
+                        return Ok(Flow::Stay);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Executes a breakpoint's commands, up to the one that lets the guest go on.
+    fn execute_at_breakpoint(
+        &mut self,
+        line: &str,
+        out: &mut dyn Write,
+    ) -> Result<Flow, ExecuteError> {
+        for command in commands(line)? {
+            match self.execute_one(command, out)? {
+                Flow::Stay => {}
+                flow => return Ok(flow),
+            }
+        }
+        Ok(Flow::Stay)
+    }
+
+    fn report(&mut self, stop: &Stop, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        if let StopReason::Budget { work } = stop.reason {
+            let near = self.modules().nearest(stop.address);
+            let at = near.map_or(stop.address.to_string(), |near| near.to_string());
+            return Err(ExecuteError::Budget { work, at });
+        }
+        if stop.reason == StopReason::BreakIn
+            && let Some(key) = self.break_in_echo.take()
+        {
+            writeln!(out, "{key}")?;
+        }
+        write_stop(out, self, stop)?;
+        Ok(Flow::Stay)
+    }
+}

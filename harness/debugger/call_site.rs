@@ -1,0 +1,79 @@
+//! A stack as people read it: where each frame is, as module and symbol.
+
+use crate::address::Va;
+use crate::stack::frame::FrameTrust;
+use crate::stack::walk::{Walk, WalkEnd};
+use crate::symbols::Modules;
+use std::fmt;
+
+/// One row of a stack listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallSite {
+    /// The stack pointer in the frame.
+    pub child_sp: Va,
+    /// Where the frame returns to; 0 at the end of the stack.
+    pub return_address: Va,
+    /// The instruction that the frame is at.
+    pub address: Va,
+    /// The module's name, if the address lies in one.
+    pub module: Option<String>,
+    /// The nearest symbol below the address, undecorated, if the module has one.
+    pub symbol: Option<String>,
+    /// The distance from the symbol, or without one from the module's base, in bytes.
+    pub offset: u64,
+    /// How the frame was found.
+    pub trust: FrameTrust,
+}
+
+/// The address as WinDbg shows a call site: `nt!ExAllocatePoolWithTag+0x82e`, `myfault+0x1634`,
+/// or the bare address if it is in no module.
+impl fmt::Display for CallSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(module) = &self.module else {
+            return write!(f, "0x{}", self.address);
+        };
+        write!(f, "{module}")?;
+        if let Some(symbol) = &self.symbol {
+            write!(f, "!{symbol}")?;
+        }
+        if self.offset != 0 {
+            write!(f, "+{:#x}", self.offset)?;
+        }
+        Ok(())
+    }
+}
+
+/// A stack: its frames from the innermost on, and why there are no more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallStack {
+    /// The frames, the innermost first.
+    pub frames: Vec<CallSite>,
+    /// Why the walk ended.
+    pub end: WalkEnd,
+}
+
+impl CallStack {
+    /// Names the frames of a walk.
+    pub(super) fn name(walk: Walk, modules: &Modules) -> CallStack {
+        let frames = walk.frames.into_iter().map(|frame| {
+            let address = frame.code.address();
+            let near = modules.nearest(address);
+            CallSite {
+                child_sp: frame.child_sp,
+                return_address: frame.return_address,
+                address,
+                module: near.as_ref().map(|near| near.module.name().to_string()),
+                symbol: near
+                    .as_ref()
+                    .and_then(|near| near.symbol)
+                    .map(|symbol| symbol.display_name().into_owned()),
+                offset: near.map_or(0, |near| near.offset.into()),
+                trust: frame.trust,
+            }
+        });
+        CallStack {
+            frames: frames.collect(),
+            end: walk.end,
+        }
+    }
+}

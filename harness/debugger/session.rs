@@ -1,0 +1,437 @@
+//! A debugging session over a lab: going on to the next stop, breakpoints, memory, stacks.
+
+use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoint, Breakpoints};
+use super::call_site::CallStack;
+use super::context::Images;
+use super::stop::{Stop, StopReason};
+use crate::address::Va;
+use crate::disasm::{Disassembler, Instruction, MAX_INSTRUCTION_LENGTH};
+use crate::guest::Lab;
+use crate::machine::debug_port::BREAK_IN;
+use crate::machine::{EngineError, Exit, InterruptError};
+use crate::memory::{MemoryFault, ReadMemory, WriteMemory};
+use crate::registers::{Gpr, Registers};
+use crate::stack::walk::walk;
+use crate::symbols::Modules;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The most work that going on may take by default, in bytes of code retired. Some ten seconds.
+pub const DEFAULT_BUDGET: u64 = 1 << 31;
+/// How much the guest runs before the session looks whether someone wants to break in, in bytes of
+/// code retired. Some ten milliseconds.
+const SLICE: u64 = 4 << 20;
+/// How far a guest that has interrupts off may run on before a break-in stops it where it is.
+const MASKED_WORK: u64 = 1 << 20;
+/// The vector of the clock interrupt (the HAL's on Windows 7 x64), at which a kernel polls its
+/// debugger.
+const CLOCK_VECTOR: u8 = 0xd1;
+/// The statuses that a kernel breaks with (`DBG_STATUS_*`, ntddk.h).
+const STATUS_CONTROL_C: u64 = 1;
+const STATUS_FATAL: u64 = 4;
+
+/// A session could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Guest memory cannot be reached.
+    #[error(transparent)]
+    Memory(#[from] MemoryFault),
+    /// There are as many breakpoints as there can be.
+    #[error("there are {BREAKPOINT_LIMIT} breakpoints already; clear some with bc")]
+    TooManyBreakpoints,
+}
+
+/// Asks a running session to break in, from another thread or a signal handler.
+#[derive(Clone, Debug, Default)]
+pub struct BreakInHandle(Arc<AtomicBool>);
+
+impl BreakInHandle {
+    /// Asks. The guest stops within some milliseconds; if it does not run, nothing happens.
+    ///
+    /// ```
+    /// let session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+    /// session.break_in_handle().request();
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// A debugger attached to a lab. The guest is always stopped, but while [`Session::go`] runs.
+///
+/// ```
+/// use poolhit::{Lab, Session, StopReason, address::Va};
+///
+/// let mut session = Session::new(Lab::builder().build()?);
+/// let tag = session.resolve("nt!PoolHitTag").unwrap();
+/// session.write(tag, b"Lea2")?;
+/// let stop = session.go()?;
+/// assert_eq!(stop.reason, StopReason::BreakInstruction);
+/// assert_eq!(stop.address, Va(0xfffff800_014798f6));
+///
+/// let stack = session.stack(64);
+/// assert_eq!(stack.frames.len(), 11);
+/// assert_eq!(stack.frames[2].to_string(), "myfault+0x1634");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    lab: Lab,
+    modules: Modules,
+    breakpoints: Breakpoints,
+    /// The break instruction that the guest is stopped at, to be passed when it goes on.
+    stopped_at: Option<Va>,
+    budget: u64,
+    /// The work at which the run in progress is out of budget.
+    budget_end: Option<u64>,
+    /// The work at which the guest is to break in.
+    break_in_at: Option<u64>,
+    break_in: BreakInHandle,
+    /// Where a listing of code without an address goes on.
+    pub(crate) next_listing: Option<Va>,
+    /// Where a display of memory without an address goes on.
+    pub(crate) next_display: Option<Va>,
+    /// What stands for the break-in key in a transcript, to be shown when it takes effect.
+    pub(crate) break_in_echo: Option<&'static str>,
+}
+
+impl Session {
+    /// Attaches to a lab that has just booted.
+    ///
+    /// ```
+    /// let session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn new(lab: Lab) -> Session {
+        let modules = lab.modules();
+        let stopped_at = Some(lab.machine().registers().rip());
+        Session {
+            lab,
+            modules,
+            breakpoints: Breakpoints::default(),
+            stopped_at,
+            budget: DEFAULT_BUDGET,
+            budget_end: None,
+            break_in_at: None,
+            break_in: BreakInHandle::default(),
+            next_listing: None,
+            next_display: None,
+            break_in_echo: None,
+        }
+    }
+
+    /// The lab.
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// The modules loaded, as of the last stop.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
+    /// The breakpoints.
+    pub fn breakpoints(&self) -> &Breakpoints {
+        &self.breakpoints
+    }
+
+    /// The processor's registers.
+    pub fn registers(&self) -> Registers {
+        self.lab.machine().registers()
+    }
+
+    /// Sets how much work each [`go`](Session::go) may take, in bytes of code retired.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, StopReason};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// session.set_budget(1000);
+    /// assert_eq!(session.go()?.reason, StopReason::Budget { work: 1000 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_budget(&mut self, work: u64) {
+        self.budget = work;
+    }
+
+    /// The address of a symbol or module, such as `nt!PoolHitTag`.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session, address::Va};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// assert_eq!(session.resolve("myfault"), Some(Va(0xfffff880_0496d000)));
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn resolve(&self, name: &str) -> Option<Va> {
+        self.modules.resolve(name).ok()
+    }
+
+    /// Writes guest memory, whatever the pages' protection. Code written runs as written at once.
+    ///
+    /// # Errors
+    /// A byte is not in memory; those before it are written.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session, address::Va};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// assert_eq!(session.write(Va(0x10), b"x").unwrap_err().done, 0);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn write(&mut self, address: Va, bytes: &[u8]) -> Result<(), MemoryFault> {
+        self.lab.machine_mut().write(address, bytes)
+    }
+
+    /// Sets a breakpoint with the commands to execute at it, or redefines the one at this address.
+    /// Gives its number, and whether it was there before.
+    ///
+    /// # Errors
+    /// There are too many, or the engine refuses.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session, StopReason};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// let address = session.resolve("nt!NtDeviceIoControlFile").unwrap();
+    /// session.set_breakpoint(address, "")?;
+    /// assert_eq!(session.go()?.reason, StopReason::Breakpoint { number: 0 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_breakpoint(
+        &mut self,
+        address: Va,
+        command: &str,
+    ) -> Result<(usize, bool), SessionError> {
+        let set = self
+            .breakpoints
+            .set(address, command)
+            .ok_or(SessionError::TooManyBreakpoints)?;
+        self.lab.machine_mut().set_breakpoint(address)?;
+        Ok(set)
+    }
+
+    /// Removes a breakpoint by its number.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// assert!(session.clear_breakpoint(7)?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_breakpoint(&mut self, number: usize) -> Result<Option<Breakpoint>, SessionError> {
+        let removed = self.breakpoints.remove(number);
+        if let Some(breakpoint) = &removed {
+            self.lab
+                .machine_mut()
+                .clear_breakpoint(breakpoint.address)?;
+        }
+        Ok(removed)
+    }
+
+    /// A handle that breaks in while the guest runs.
+    pub fn break_in_handle(&self) -> BreakInHandle {
+        self.break_in.clone()
+    }
+
+    /// Makes the next run break in after this much work, in bytes of code retired, if nothing else
+    /// stops it before.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session, StopReason};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// session.break_in_after(10_000);
+    /// assert_eq!(session.go()?.reason, StopReason::BreakIn);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn break_in_after(&mut self, work: u64) {
+        self.break_in_at = Some(self.lab.machine().work().saturating_add(work));
+    }
+
+    /// Lets the guest go on to its next stop, under a fresh budget.
+    ///
+    /// # Errors
+    /// The engine refuses what it is documented to do; what the guest does is never an error.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session, StopReason};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// assert_eq!(session.go()?.reason, StopReason::Idle { exit_status: Some(0) });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn go(&mut self) -> Result<Stop, SessionError> {
+        self.start_budget();
+        let stop = self.resume();
+        self.end_run();
+        stop
+    }
+
+    /// Starts the budget for several [`resume`](Session::resume)s.
+    pub(crate) fn start_budget(&mut self) {
+        self.budget_end = Some(self.lab.machine().work().saturating_add(self.budget));
+        self.break_in.take();
+    }
+
+    /// Ends what [`start_budget`](Session::start_budget) started; a break-in that was to come is
+    /// forgotten.
+    pub(crate) fn end_run(&mut self) {
+        self.budget_end = None;
+        self.break_in_at = None;
+        self.break_in_echo = None;
+    }
+
+    /// Lets the guest go on to its next stop, under the budget in force.
+    pub(crate) fn resume(&mut self) -> Result<Stop, SessionError> {
+        self.next_listing = None;
+        self.pass_break_instruction()?;
+        let exit = self.run()?;
+        self.modules = self.lab.modules();
+        let machine = self.lab.machine();
+        let (address, work) = (machine.registers().rip(), machine.work());
+        let reason = self.reason(exit, address);
+        self.stopped_at = (!matches!(reason, StopReason::Breakpoint { .. })).then_some(address);
+        Ok(Stop {
+            reason,
+            address,
+            work,
+        })
+    }
+
+    /// A debugger goes on behind the `int 3` it stopped at, if it is still there.
+    fn pass_break_instruction(&mut self) -> Result<(), SessionError> {
+        let mut registers = self.registers();
+        let here = registers.rip();
+        if self.stopped_at == Some(here) && self.lab.machine().read_u8(here) == Ok(0xcc) {
+            registers.rip = registers.rip.wrapping_add(1);
+            self.lab.machine_mut().set_registers(&registers)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<Exit, SessionError> {
+        let budget_end = self.budget_end.unwrap_or(u64::MAX);
+        loop {
+            let work = self.lab.machine().work();
+            let break_in_at = self.break_in_at.unwrap_or(u64::MAX);
+            if work >= break_in_at || self.break_in.take() {
+                self.break_in_at = None;
+                if let Some(exit) = self.interrupt()? {
+                    return Ok(exit);
+                }
+                continue;
+            }
+            if work >= budget_end {
+                return Ok(Exit::Limit);
+            }
+            let limit = work.saturating_add(SLICE).min(budget_end).min(break_in_at);
+            match self.lab.machine_mut().run(limit)? {
+                Exit::Limit => {}
+                exit => return Ok(exit),
+            }
+        }
+    }
+
+    /// Delivers the clock interrupt with a break-in waiting at the debug port. If the guest has
+    /// interrupts off it runs on until it has not; one that keeps them off, or has no handler, is
+    /// stopped where it is.
+    fn interrupt(&mut self) -> Result<Option<Exit>, SessionError> {
+        let machine = self.lab.machine_mut();
+        let end = machine.work().saturating_add(MASKED_WORK);
+        loop {
+            match machine.interrupt(CLOCK_VECTOR) {
+                Ok(()) => {
+                    machine.send_to_debug_port(BREAK_IN);
+                    return Ok(None);
+                }
+                Err(InterruptError::Engine(error)) => return Err(error.into()),
+                Err(InterruptError::Masked) if machine.work() < end => {
+                    match machine.run(machine.work() + 1)? {
+                        Exit::Limit => {}
+                        exit => return Ok(Some(exit)),
+                    }
+                }
+                Err(_) => {
+                    let address = machine.registers().rip();
+                    return Ok(Some(Exit::Breakpoint { address }));
+                }
+            }
+        }
+    }
+
+    fn reason(&self, exit: Exit, address: Va) -> StopReason {
+        match exit {
+            Exit::HardcodedBreakpoint { .. } => {
+                let status_break = self.lab.kernel_symbol("RtlpBreakWithStatusInstruction");
+                let status = self.registers().get(Gpr::Rcx) & 0xffff_ffff;
+                match status {
+                    STATUS_CONTROL_C if status_break == Some(address) => StopReason::BreakIn,
+                    STATUS_FATAL if status_break == Some(address) => self
+                        .lab
+                        .bug_check()
+                        .map_or(StopReason::BreakInstruction, StopReason::BugCheck),
+                    _ => StopReason::BreakInstruction,
+                }
+            }
+            Exit::Breakpoint { .. } => match self.breakpoints.at(address) {
+                Some(breakpoint) => StopReason::Breakpoint {
+                    number: breakpoint.number,
+                },
+                // no breakpoint of the session's: a break-in that the guest could not take
+                None => StopReason::BreakIn,
+            },
+            Exit::Halt => StopReason::Idle {
+                exit_status: self.lab.program_exit_status(),
+            },
+            Exit::Limit => StopReason::Budget { work: self.budget },
+            Exit::Fault(fault) => StopReason::Fault(fault),
+            Exit::Engine(reason) => StopReason::Engine(reason),
+        }
+    }
+
+    /// The stack at the current instruction, of at most `limit` frames.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// let stack = session.stack(2);
+    /// assert_eq!(stack.frames[0].to_string(), "nt!DbgBreakPoint");
+    /// assert_eq!(stack.frames.len(), 2);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn stack(&self, limit: usize) -> CallStack {
+        let images = Images(&self.modules);
+        let walk = walk(&self.registers(), self.lab.machine(), &images, limit);
+        CallStack::name(walk, &self.modules)
+    }
+
+    /// The instruction at an address, with symbols for what it refers to.
+    ///
+    /// ```
+    /// # use poolhit::{Lab, Session};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// let here = session.registers().rip();
+    /// assert_eq!(session.instruction(here).mnemonic(), "int");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn instruction(&self, address: Va) -> Instruction {
+        let mut bytes = [0; MAX_INSTRUCTION_LENGTH];
+        let length = self.lab.machine().read_partial(address, &mut bytes);
+        if length == 0 {
+            return Instruction::unreadable(address);
+        }
+        let symbol = |at: Va| self.modules.nearest(at).map(|near| near.to_string());
+        Disassembler::new().decode(address, &bytes[..length], &symbol)
+    }
+
+    /// The number of the processor that runs.
+    pub fn processor_number(&self) -> u32 {
+        self.lab.processor_number()
+    }
+}

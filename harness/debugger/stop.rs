@@ -1,0 +1,47 @@
+//! Why the guest stopped, as a debugger sees it.
+
+use crate::address::Va;
+use crate::guest::BugCheck;
+use crate::machine::Fault;
+
+/// Why the guest stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StopReason {
+    /// The guest's own `int 3`: the kernel's pool code found a tag that equals `nt!PoolHitTag`,
+    /// say. Going on goes on behind it, unless it has been patched.
+    BreakInstruction,
+    /// A breakpoint set in this session.
+    Breakpoint {
+        /// Its number.
+        number: usize,
+    },
+    /// The debugger asked the guest to break in, and the guest's clock interrupt did.
+    BreakIn,
+    /// The kernel gave up.
+    BugCheck(BugCheck),
+    /// An exception that nothing in the guest handles.
+    Fault(Fault),
+    /// Every processor is idle, and no interrupt is on its way: nothing will ever run again.
+    Idle {
+        /// The program's exit status, if it has ended (`_EPROCESS.ExitStatus`).
+        exit_status: Option<u32>,
+    },
+    /// The run's budget of work is used up: the guest may be in an endless loop.
+    Budget {
+        /// The budget in bytes of code retired.
+        work: u64,
+    },
+    /// The processor emulator gave up; the text is its own.
+    Engine(&'static str),
+}
+
+/// A stop: why, where and when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stop {
+    /// Why the guest stopped.
+    pub reason: StopReason,
+    /// The instruction that the guest is at.
+    pub address: Va,
+    /// The work done since the machine was made, in bytes of code retired.
+    pub work: u64,
+}

@@ -1,0 +1,139 @@
+//! Lines of commands from a person or a script, and a transcript of what they do.
+
+use crate::commands::{ExecuteError, Flow};
+use crate::debugger::Session;
+use std::fmt;
+use std::io::{self, BufRead, Write};
+
+/// A line of a script that stands for the break-in key.
+pub const BREAK_IN_KEY: &str = "<Ctrl+Break>";
+
+/// How the lines come, and how much the guest runs before a script breaks in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConsoleOptions {
+    /// A person types: the prompt is shown before each line is read. Otherwise the lines are a
+    /// script, and each is shown behind the prompt once it is read.
+    pub interactive: bool,
+    /// The work after which a script's [`BREAK_IN_KEY`] takes effect, in bytes of code retired.
+    pub break_in_after: u64,
+}
+
+/// Text for an output that is bytes.
+struct Text<'a> {
+    out: &'a mut dyn Write,
+    error: Option<io::Error>,
+}
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
+    }
+}
+
+/// Reads lines until there are no more or one of them quits, executes them, and writes a
+/// transcript. Gives the count of lines that failed; their errors are in the transcript.
+///
+/// # Errors
+/// The lines cannot be read, or the transcript cannot be written.
+///
+/// ```
+/// use poolhit::frontends::console::{ConsoleOptions, run};
+/// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+/// let options = ConsoleOptions { interactive: false, break_in_after: 1000 };
+/// let mut out = Vec::new();
+/// let failed = run(&mut session, "? 2*8\nq\nk".as_bytes(), &mut out, options)?;
+/// assert_eq!(failed, 0);
+/// let text = "1: kd> ? 2*8\nEvaluate expression: 16 = 00000000`00000010\n1: kd> q\n";
+/// assert_eq!(String::from_utf8(out)?, text);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn run(
+    session: &mut Session,
+    input: impl BufRead,
+    out: &mut dyn Write,
+    options: ConsoleOptions,
+) -> io::Result<usize> {
+    let mut lines = Lines { input, next: None };
+    let mut failed = 0;
+    loop {
+        let prompt = format!("{}: kd> ", session.processor_number());
+        if options.interactive {
+            write!(out, "{prompt}")?;
+            out.flush()?;
+        }
+        let Some(line) = lines.next()? else { break };
+        if line.trim() == BREAK_IN_KEY {
+            // The guest is stopped already: the key has taken effect, or has none.
+            continue;
+        }
+        if !options.interactive {
+            writeln!(out, "{prompt}{line}")?;
+            if lines
+                .peek()?
+                .is_some_and(|next| next.trim() == BREAK_IN_KEY)
+            {
+                session.break_in_after(options.break_in_after);
+                session.break_in_echo = Some(BREAK_IN_KEY);
+            }
+        }
+        let mut text = Text {
+            out: &mut *out,
+            error: None,
+        };
+        let result = session.execute_to(&line, &mut text);
+        if let Some(error) = text.error {
+            return Err(error);
+        }
+        match result {
+            Ok(Flow::Quit) => return Ok(failed),
+            Ok(_) => {}
+            Err(error) => {
+                failed += 1;
+                writeln!(out, "{}", describe(&error, prompt.len()))?;
+            }
+        }
+        out.flush()?;
+    }
+    if options.interactive {
+        writeln!(out)?;
+    }
+    Ok(failed)
+}
+
+fn describe(error: &ExecuteError, prompt: usize) -> String {
+    error.below_prompt(prompt)
+}
+
+/// The lines of an input, the next one at hand.
+struct Lines<R> {
+    input: R,
+    next: Option<String>,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn read(&mut self) -> io::Result<Option<String>> {
+        let mut bytes = Vec::new();
+        if self.input.read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(None);
+        }
+        let line = String::from_utf8_lossy(&bytes);
+        Ok(Some(line.trim_end_matches(['\r', '\n']).to_string()))
+    }
+
+    fn next(&mut self) -> io::Result<Option<String>> {
+        match self.next.take() {
+            Some(line) => Ok(Some(line)),
+            None => self.read(),
+        }
+    }
+
+    fn peek(&mut self) -> io::Result<Option<&str>> {
+        if self.next.is_none() {
+            self.next = self.read()?;
+        }
+        Ok(self.next.as_deref())
+    }
+}

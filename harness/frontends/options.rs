@@ -1,0 +1,210 @@
+//! `poolhit demo` and `poolhit debug`: from options to a session.
+
+use super::console::{self, ConsoleOptions};
+use super::demo as golden;
+use crate::address::Va;
+use crate::debugger::Session;
+use crate::guest::{FileError, ImageFile, Lab, LabError};
+use crate::report::location::write_location;
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+/// Why a front end could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    /// The lab could not be built.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FileError,
+    },
+    /// Input or output failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Ctrl+C cannot be watched for.
+    #[error("cannot watch for Ctrl+C: {0}")]
+    Signal(#[from] ctrlc::Error),
+}
+
+/// The options of `poolhit debug`. All have defaults.
+#[derive(Clone, Debug, Default)]
+pub struct DebugOptions {
+    /// A file of commands, one line each.
+    pub script: Option<PathBuf>,
+    /// Commands to execute.
+    pub commands: Option<String>,
+    /// The kernel's base.
+    pub kernel_base: Option<Va>,
+    /// The driver's base.
+    pub driver_base: Option<Va>,
+    /// Another kernel, and its PDB.
+    pub kernel: Option<PathBuf>,
+    /// The other kernel's PDB.
+    pub kernel_pdb: Option<PathBuf>,
+    /// Another driver.
+    pub driver: Option<PathBuf>,
+    /// The other driver's PDB.
+    pub driver_pdb: Option<PathBuf>,
+    /// Another program.
+    pub program: Option<PathBuf>,
+    /// The guest's memory in MiB.
+    pub memory: Option<u64>,
+    /// The work that each `g` may take, in bytes of code retired.
+    pub budget: Option<u64>,
+    /// The work after which a script's `<Ctrl+Break>` takes effect.
+    pub break_in_after: Option<u64>,
+}
+
+/// The work after which a script's break-in key takes effect if nothing else is said.
+pub const DEFAULT_BREAK_IN_AFTER: u64 = 1_000_000;
+
+fn read(path: &Path) -> Result<Vec<u8>, FrontendError> {
+    std::fs::read(path).map_err(|source| FrontendError::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, FrontendError> {
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
+    let pdb = pdb.map(read).transpose()?;
+    ImageFile::parse(&name, read(path)?, pdb.as_deref()).map_err(|source| FrontendError::File {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+impl DebugOptions {
+    /// Builds the lab that the options describe.
+    ///
+    /// # Errors
+    /// A file cannot be read or loaded, or the guest does not boot.
+    ///
+    /// ```
+    /// use poolhit::frontends::DebugOptions;
+    /// let options = DebugOptions { driver: Some("no/such.sys".into()), ..Default::default() };
+    /// assert!(options.lab().unwrap_err().to_string().contains("no/such.sys"));
+    /// ```
+    pub fn lab(&self) -> Result<Lab, FrontendError> {
+        let mut builder = Lab::builder();
+        if let Some(path) = &self.kernel {
+            builder = builder.kernel(image(path, self.kernel_pdb.as_deref())?);
+        }
+        if let Some(path) = &self.driver {
+            builder = builder.driver(image(path, self.driver_pdb.as_deref())?);
+        }
+        if let Some(path) = &self.program {
+            builder = builder.program(image(path, None)?);
+        }
+        if let Some(base) = self.kernel_base {
+            builder = builder.kernel_base(base);
+        }
+        if let Some(base) = self.driver_base {
+            builder = builder.driver_base(base);
+        }
+        if let Some(mebibytes) = self.memory {
+            builder = builder.memory(mebibytes.saturating_mul(1 << 20));
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// Runs the golden session and writes its transcript.
+///
+/// # Errors
+/// The output cannot be written.
+///
+/// ```
+/// let mut transcript = Vec::new();
+/// poolhit::frontends::demo(&mut transcript)?;
+/// assert!(transcript.starts_with(b"1: kd> dc nt!PoolHitTag l1\n"));
+/// # Ok::<(), poolhit::frontends::FrontendError>(())
+/// ```
+pub fn demo(out: &mut dyn Write) -> Result<(), FrontendError> {
+    let mut session = Session::new(Lab::builder().build()?);
+    let options = ConsoleOptions {
+        interactive: false,
+        break_in_after: golden::BREAK_IN_AFTER,
+    };
+    console::run(&mut session, golden::SCRIPT.as_bytes(), out, options)?;
+    Ok(())
+}
+
+/// Runs the debugger: on a script, on commands, or on standard input. Gives the count of lines
+/// that failed.
+///
+/// # Errors
+/// The lab cannot be built, the script cannot be read, or input or output fails.
+pub fn debug(
+    options: &DebugOptions,
+    interactive: bool,
+    out: &mut dyn Write,
+) -> Result<usize, FrontendError> {
+    let script = match &options.script {
+        Some(path) => Some(File::open(path).map_err(|source| FrontendError::Read {
+            path: path.clone(),
+            source,
+        })?),
+        None => None,
+    };
+    let mut session = Session::new(options.lab()?);
+    if let Some(budget) = options.budget {
+        session.set_budget(budget);
+    }
+    let mut console = ConsoleOptions {
+        interactive: false,
+        break_in_after: options.break_in_after.unwrap_or(DEFAULT_BREAK_IN_AFTER),
+    };
+    if let Some(commands) = &options.commands {
+        return Ok(console::run(
+            &mut session,
+            commands.as_bytes(),
+            out,
+            console,
+        )?);
+    }
+    if let Some(script) = script {
+        return Ok(console::run(
+            &mut session,
+            BufReader::new(script),
+            out,
+            console,
+        )?);
+    }
+    if interactive {
+        console.interactive = true;
+        let break_in = session.break_in_handle();
+        ctrlc::set_handler(move || break_in.request())?;
+        writeln!(
+            out,
+            "Kernel debugger connected to the built-in machine; q ends the session."
+        )?;
+        let mut text = String::new();
+        // A String takes any text.
+        let _ = write_location(&mut text, &session, session.registers().rip());
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(console::run(
+        &mut session,
+        io::stdin().lock(),
+        out,
+        console,
+    )?)
+}
