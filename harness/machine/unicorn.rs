@@ -149,6 +149,18 @@ const XMMS: [Reg; 16] = [
 
 const CONTROL: [Reg; 5] = [Reg::CR0, Reg::CR2, Reg::CR3, Reg::CR4, Reg::CR8];
 
+/// The size of the engine's structure for a model-specific register.
+const MSR_SIZE: usize = 16;
+/// The size of the engine's structure for a descriptor-table register.
+const TABLE_SIZE: usize = 24;
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+}
+
 /// The engine refused something it is documented to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the processor emulator refused to {doing}: {reason}")]
@@ -415,27 +427,35 @@ impl Engine {
         Ok(())
     }
 
-    pub fn msr(&self, msr: Msr) -> u64 {
-        let mut bytes = [0; 16];
-        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-        // SAFETY: for this register the engine reads the number from the first four bytes of the
-        // buffer (struct uc_x86_msr: u32 rid, u64 value) and writes the value behind it.
+    /// Reads a register that is a structure, into a buffer of the structure's size.
+    fn read_structure<const SIZE: usize>(
+        &self,
+        register: Reg,
+        mut bytes: [u8; SIZE],
+    ) -> [u8; SIZE] {
+        const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE) };
+        // SAFETY: for these registers the engine reads and writes a structure of at most this
+        // size: uc_x86_msr (u32 number, u64 value) or uc_x86_mmr (u16 selector, u64 base,
+        // u32 limit, u32 flags). It fails only for a register that does not exist.
         let error = unsafe {
             sys::uc_reg_read(
                 self.uc.get_handle(),
-                Reg::MSR.into(),
+                register.into(),
                 bytes.as_mut_ptr().cast(),
             )
         };
-        if error == uc_error::OK {
-            u64::from_le_bytes(bytes[8..].try_into().unwrap_or([0; 8]))
-        } else {
-            0
-        }
+        debug_assert_eq!(error, uc_error::OK);
+        bytes
+    }
+
+    pub fn msr(&self, msr: Msr) -> u64 {
+        let mut bytes = [0; MSR_SIZE];
+        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
+        little_endian(&self.read_structure(Reg::MSR, bytes)[8..])
     }
 
     pub fn set_msr(&mut self, msr: Msr, value: u64) -> Result<(), EngineError> {
-        let mut bytes = [0; 16];
+        let mut bytes = [0; MSR_SIZE];
         bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
         bytes[8..].copy_from_slice(&value.to_le_bytes());
         self.uc
@@ -444,25 +464,17 @@ impl Engine {
     }
 
     pub fn table(&self, table: Table) -> TableRegister {
-        let bytes = self.uc.reg_read_long(table.register()).unwrap_or_default();
-        let field = |at: usize, length: usize| {
-            let bytes = bytes.get(at..at + length).unwrap_or_default();
-            bytes
-                .iter()
-                .rev()
-                .fold(0u64, |sum, &byte| sum << 8 | u64::from(byte))
-        };
-        // struct uc_x86_mmr: u16 selector, u64 base, u32 limit, u32 flags
+        let bytes = self.read_structure(table.register(), [0; TABLE_SIZE]);
         TableRegister {
-            selector: field(0, 2) as u16,
-            base: field(8, 8),
-            limit: field(16, 4) as u32,
-            flags: field(20, 4) as u32,
+            selector: little_endian(&bytes[..2]) as u16,
+            base: little_endian(&bytes[8..16]),
+            limit: little_endian(&bytes[16..20]) as u32,
+            flags: little_endian(&bytes[20..]) as u32,
         }
     }
 
     pub fn set_table(&mut self, table: Table, value: TableRegister) -> Result<(), EngineError> {
-        let mut bytes = [0; 24];
+        let mut bytes = [0; TABLE_SIZE];
         bytes[..2].copy_from_slice(&value.selector.to_le_bytes());
         bytes[8..16].copy_from_slice(&value.base.to_le_bytes());
         bytes[16..20].copy_from_slice(&value.limit.to_le_bytes());
