@@ -149,30 +149,56 @@ impl Machine {
         if entry != self.system_call_entry {
             self.system_call_entry = entry;
             // Memory that the loader mapped; were it gone, the call itself would fault.
-            let _ = self.write(self.gate.entry(), &entry.to_le_bytes());
+            let _ = self.write_gate(self.gate.entry(), &entry.to_le_bytes());
         }
     }
 
-    /// Goes from ring 0 to ring 3 with all registers but the segments unchanged.
+    /// Goes from ring 0 to ring 3 with all registers but the segments unchanged: by an `iretq` to
+    /// an `int 3` in the user page.
     fn enter_ring_3(&mut self) -> Result<(), EngineError> {
-        let mut registers = self.engine.registers();
-        let frame = [registers.rip, 0x33, RESERVED_FLAG, registers.rsp().0, 0x2b];
+        let kept = self.engine.registers();
+        let landing = self.gate.user_landing();
+        let frame = [landing.0, 0x33, RESERVED_FLAG, kept.rsp().0, 0x2b];
         let bytes: Vec<u8> = frame.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let _ = self.write(self.gate.frame(), &bytes);
-        let target = Va(registers.rip);
-        let kept = registers.clone();
+        self.write_gate(self.gate.frame(), &bytes)?;
+        let mut registers = kept.clone();
         registers.set(Gpr::Rsp, self.gate.frame().0);
         self.engine.set_registers(&registers)?;
-        self.engine.run_aside(self.gate.iret(), target)?;
-        self.engine.set_registers(&kept)
+        let exit = self.engine.run_aside(self.gate.iret());
+        self.changed_ring(exit, Exit::HardcodedBreakpoint { address: landing }, &kept)
     }
 
-    /// Goes from ring 3 to ring 0 with all registers but the segments unchanged.
+    /// Goes from ring 3 to ring 0 with all registers but the segments unchanged: through the gate
+    /// to a `hlt`.
     fn enter_ring_0(&mut self) -> Result<(), EngineError> {
         let kept = self.engine.registers();
-        self.engine
-            .run_aside(self.gate.user_page, self.gate.behind_gate())?;
-        self.engine.set_registers(&kept)
+        self.write_gate(self.gate.entry(), &self.gate.halt().0.to_le_bytes())?;
+        let exit = self.engine.run_aside(self.gate.user_page);
+        self.write_gate(self.gate.entry(), &self.system_call_entry.to_le_bytes())?;
+        self.changed_ring(exit, Exit::Halt, &kept)
+    }
+
+    fn changed_ring(
+        &mut self,
+        exit: Exit,
+        wanted: Exit,
+        registers: &Registers,
+    ) -> Result<(), EngineError> {
+        if exit != wanted {
+            return Err(EngineError {
+                doing: "change the privilege level",
+                reason: "the guest has overwritten its descriptor tables",
+            });
+        }
+        self.engine.set_registers(registers)
+    }
+
+    /// Writes into the kernel page of the gate.
+    fn write_gate(&mut self, address: Va, bytes: &[u8]) -> Result<(), EngineError> {
+        self.write(address, bytes).map_err(|_| EngineError {
+            doing: "change the privilege level",
+            reason: "the guest has unmapped the machine's own page",
+        })
     }
 
     /// Delivers an interrupt through the guest's interrupt descriptor table, as the processor does
@@ -183,7 +209,8 @@ impl Machine {
     /// The guest has interrupts off, no gate for this one, or no stack for it.
     pub fn interrupt(&mut self, vector: u8) -> Result<(), InterruptError> {
         let before = self.engine.registers();
-        if before.rflags & INTERRUPT_FLAG == 0 {
+        // In the gate's pages the processor is in the middle of what is one instruction.
+        if before.rflags & INTERRUPT_FLAG == 0 || self.gate.contains(before.rip()) {
             return Err(InterruptError::Masked);
         }
         let handler = self.gate_of(vector)?;

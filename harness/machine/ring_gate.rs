@@ -5,6 +5,7 @@
 //! instruction does; a few instructions behind the gate restore what a call gate changes and
 //! `syscall` does not. The same two pages let the machine enter ring 0 or ring 3 from outside.
 
+use super::paging::PAGE_SIZE;
 use crate::address::Va;
 
 /// Where the two pages and the gate's descriptor are.
@@ -22,10 +23,14 @@ pub struct RingGate {
 const BEHIND_GATE: usize = 0;
 /// Offset of an `iretq`.
 const IRET: usize = 0x20;
+/// Offset of a `hlt`.
+const HALT: usize = 0x30;
 /// Offset of the system call entry's address.
 const ENTRY: usize = 0x40;
 /// Offset of the frame for the `iretq`.
 const FRAME: usize = 0x80;
+/// Offset in the user page of an `int 3`.
+const USER_LANDING: usize = 0x20;
 
 impl RingGate {
     /// The user page's code: a far call through the gate.
@@ -40,6 +45,7 @@ impl RingGate {
         // them) and the selector, with the requested privilege level of user mode
         let mut code = vec![0xff, 0x1d, 0, 0, 0, 0, 0, 0, 0, 0];
         code.extend((self.selector | 3).to_le_bytes());
+        code.resize(USER_LANDING + 1, 0xcc);
         code
     }
 
@@ -62,6 +68,8 @@ impl RingGate {
         code.extend(((ENTRY - next) as u32).to_le_bytes());
         code.resize(IRET, 0xcc);
         code.extend([0x48, 0xcf]);
+        code.resize(HALT, 0xcc);
+        code.push(0xf4);
         code.resize(FRAME + 5 * 8, 0xcc);
         code
     }
@@ -82,9 +90,24 @@ impl RingGate {
         [low, target >> 32]
     }
 
+    /// Whether an address is in one of the two pages.
+    pub(super) fn contains(&self, address: Va) -> bool {
+        [self.user_page, self.kernel_page].iter().any(|page| address - *page < PAGE_SIZE)
+    }
+
     /// The first instruction behind the gate.
-    pub(super) fn behind_gate(&self) -> Va {
+    fn behind_gate(&self) -> Va {
         self.kernel_page.wrapping_add(BEHIND_GATE as u64)
+    }
+
+    /// The `int 3` that an `iretq` to ring 3 lands on.
+    pub(super) fn user_landing(&self) -> Va {
+        self.user_page.wrapping_add(USER_LANDING as u64)
+    }
+
+    /// The `hlt`.
+    pub(super) fn halt(&self) -> Va {
+        self.kernel_page.wrapping_add(HALT as u64)
     }
 
     /// The `iretq`.
