@@ -2,7 +2,7 @@
 
 use super::LabError;
 use super::arena::Arena;
-use super::layout::{self, DESCRIPTORS, GATE, PROCESSORS, TASK_OFFSET};
+use super::layout::{self, DESCRIPTORS, GATE, TASK_OFFSET};
 use super::loader::put_arena;
 use crate::address::Va;
 use crate::machine::paging::{Access, AddressSpaceBuilder};
@@ -29,8 +29,7 @@ const PCR_TSS_BASE: u64 = 0x8;
 
 /// Maps the processors' structures, and the gate through which system calls go.
 pub(super) fn map(space: &mut AddressSpaceBuilder<'_>) -> Result<(), LabError> {
-    for processor in 0..PROCESSORS {
-        let tables = DESCRIPTORS[processor];
+    for (processor, &tables) in DESCRIPTORS.iter().enumerate() {
         let task = tables.wrapping_add(TASK_OFFSET);
         let mut arena = Arena::new(tables);
         arena.allocate(0x200);

@@ -92,7 +92,9 @@ impl RingGate {
 
     /// Whether an address is in one of the two pages.
     pub(super) fn contains(&self, address: Va) -> bool {
-        [self.user_page, self.kernel_page].iter().any(|page| address - *page < PAGE_SIZE)
+        [self.user_page, self.kernel_page]
+            .iter()
+            .any(|page| address - *page < PAGE_SIZE)
     }
 
     /// The first instruction behind the gate.

@@ -1,0 +1,181 @@
+//! What the engine calls while it runs: blocks of code, interrupts, faults, system calls, ports and
+//! the time stamp counter.
+
+use super::{EngineError, Refusal, Uc};
+use crate::address::Va;
+use crate::machine::debug_port::DebugPort;
+use crate::machine::exit::{Exit, Fault};
+use std::ffi::{c_int, c_void};
+use unicorn_engine::hook::sys;
+use unicorn_engine::{HookType, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
+
+/// What the hooks share with the code around the engine.
+pub struct State {
+    /// Bytes of code retired, counting the current block as done.
+    pub work: u64,
+    /// The current block.
+    pub block: std::ops::Range<u64>,
+    pub limit: u64,
+    pub exit: Option<Exit>,
+    /// The breakpoint that the run starts at, and must not stop at again.
+    pub resume_at: Option<u64>,
+    /// The far call that stands for `syscall`.
+    pub syscall_target: u64,
+    pub port: DebugPort,
+}
+
+impl State {
+    pub fn new(syscall_target: Va) -> State {
+        State {
+            work: 0,
+            block: 0..0,
+            limit: 0,
+            exit: None,
+            resume_at: None,
+            // the engine adds the length of `syscall` to what the hook sets
+            syscall_target: syscall_target.0.wrapping_sub(2),
+            port: DebugPort::default(),
+        }
+    }
+
+    /// The work done when the processor is at `rip`, in the middle of the current block or behind
+    /// it.
+    fn work_at(&self, rip: u64) -> u64 {
+        if self.block.contains(&rip) {
+            self.work - (self.block.end - rip)
+        } else {
+            self.work
+        }
+    }
+
+    /// Takes the rest of the current block back: it is not going to run.
+    pub fn leave_block_at(&mut self, rip: u64) {
+        self.work = self.work_at(rip);
+        self.block = 0..0;
+    }
+}
+
+/// Makes the engine call all of it.
+pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
+    let doing = "watch the guest";
+    uc.add_block_hook(1, 0, on_block).refused(doing)?;
+    uc.add_intr_hook(on_interrupt).refused(doing)?;
+    uc.add_insn_invalid_hook(|uc| {
+        stop_with_fault(uc, 6);
+        true
+    })
+    .refused(doing)?;
+    uc.add_insn_sys_hook(X86Insn::SYSCALL, 1, 0, on_system_call)
+        .refused(doing)?;
+    uc.add_insn_in_hook(|uc, port, _size| uc.get_data_mut().port.input(port))
+        .refused(doing)?;
+    uc.add_insn_out_hook(|_, _, _, _| {}).refused(doing)?;
+    hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
+    hook_time_stamp(uc, X86Insn::RDTSCP).refused(doing)
+}
+
+/// A block of code is about to run.
+fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
+    let state = uc.get_data_mut();
+    if state.work >= state.limit {
+        state.block = 0..0;
+        state.exit.get_or_insert(Exit::Limit);
+        let _ = uc.emu_stop();
+        return;
+    }
+    state.work += u64::from(size);
+    state.block = address..address.wrapping_add(u64::from(size));
+}
+
+/// The engine does not execute `syscall`; a far call does instead (see `ring_gate`).
+fn on_system_call(uc: &mut Unicorn<'_, State>) {
+    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    let flags = uc.reg_read(Reg::RFLAGS).unwrap_or(2);
+    let target = uc.get_data().syscall_target;
+    let _ = uc.reg_write(Reg::RCX, rip.wrapping_add(2));
+    let _ = uc.reg_write(Reg::R11, flags);
+    let _ = uc.reg_write(Reg::RIP, target);
+}
+
+/// A breakpoint's instruction is about to execute.
+pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
+    let state = uc.get_data_mut();
+    if state.resume_at.take() == Some(address) {
+        return;
+    }
+    state.exit.get_or_insert(Exit::Breakpoint {
+        address: Va(address),
+    });
+    let _ = uc.emu_stop();
+}
+
+/// Interrupts and exceptions: all of them end the run, `rip` being at the instruction.
+fn on_interrupt(uc: &mut Unicorn<'_, State>, vector: u32) {
+    if vector == 3 {
+        // The engine is behind the instruction; debuggers report the instruction itself.
+        let rip = uc.reg_read(Reg::RIP).unwrap_or(0).wrapping_sub(1);
+        let _ = uc.reg_write(Reg::RIP, rip);
+        let state = uc.get_data_mut();
+        state.leave_block_at(rip);
+        state
+            .exit
+            .get_or_insert(Exit::HardcodedBreakpoint { address: Va(rip) });
+        let _ = uc.emu_stop();
+    } else {
+        stop_with_fault(uc, vector);
+    }
+}
+
+fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
+    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    let accessed = (vector == 14).then(|| Va(uc.reg_read(Reg::CR2).unwrap_or(0)));
+    let state = uc.get_data_mut();
+    state.leave_block_at(rip);
+    state.exit.get_or_insert(Exit::Fault(Fault {
+        vector,
+        address: Va(rip),
+        accessed,
+    }));
+    let _ = uc.emu_stop();
+}
+
+/// Gives `rdtsc` and `rdtscp` the work done so far; the engine's own would be the host's clock.
+fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
+    /// For these two instructions the engine wants an answer, whether to skip its own doing. The
+    /// binding's closures for instruction hooks cannot answer, so this goes past them.
+    unsafe extern "C" fn time_stamp(uc: *mut sys::uc_engine, state: *mut c_void) -> c_int {
+        let mut rip = 0u64;
+        // SAFETY: `state` is the engine's own data, which lives in one place as long as the
+        // engine; the engine calls back on the thread that runs it, and no reference to the data
+        // is alive then. The registers read and written here are 64 bits wide.
+        unsafe {
+            sys::uc_reg_read(uc, Reg::RIP.into(), (&raw mut rip).cast());
+            let time = (*state.cast::<State>()).work_at(rip);
+            let (low, high) = (time & 0xffff_ffff, time >> 32);
+            sys::uc_reg_write(uc, Reg::RAX.into(), (&raw const low).cast());
+            sys::uc_reg_write(uc, Reg::RDX.into(), (&raw const high).cast());
+        }
+        1
+    }
+    let state: *mut State = uc.get_data_mut();
+    let mut hook: sys::uc_hook = 0;
+    // SAFETY: the callback has the form that the engine's manual gives for these instructions;
+    // the hook is never removed, and `state` outlives it.
+    let error = unsafe {
+        sys::uc_hook_add(
+            uc.get_handle(),
+            &raw mut hook,
+            HookType::INSN.0 as c_int,
+            time_stamp as *mut c_void,
+            state.cast(),
+            1u64,
+            0u64,
+            instruction,
+        )
+    };
+    if error == uc_error::OK {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}

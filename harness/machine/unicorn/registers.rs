@@ -1,0 +1,257 @@
+//! Reading and writing the engine's registers.
+
+use super::{Engine, EngineError, Refusal};
+use crate::registers::Registers;
+use unicorn_engine::hook::sys;
+use unicorn_engine::{RegisterX86 as Reg, uc_error};
+
+/// A system register that the machine reads or writes by number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+#[repr(u32)]
+pub enum Msr {
+    Efer = 0xC000_0080,
+    Star = 0xC000_0081,
+    Lstar = 0xC000_0082,
+    Fmask = 0xC000_0084,
+    FsBase = 0xC000_0100,
+    GsBase = 0xC000_0101,
+    KernelGsBase = 0xC000_0102,
+    TscAux = 0xC000_0103,
+}
+
+impl Msr {
+    const ALL: [Msr; 8] = [
+        Msr::Efer,
+        Msr::Star,
+        Msr::Lstar,
+        Msr::Fmask,
+        Msr::FsBase,
+        Msr::GsBase,
+        Msr::KernelGsBase,
+        Msr::TscAux,
+    ];
+}
+
+/// A descriptor-table or task register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TableRegister {
+    pub selector: u16,
+    pub base: u64,
+    pub limit: u32,
+    pub flags: u32,
+}
+
+/// Which descriptor-table or task register.
+#[derive(Clone, Copy)]
+pub enum Table {
+    Gdt,
+    Idt,
+    Task,
+}
+
+impl Table {
+    fn register(self) -> Reg {
+        match self {
+            Table::Gdt => Reg::GDTR,
+            Table::Idt => Reg::IDTR,
+            Table::Task => Reg::TR,
+        }
+    }
+}
+
+const GPRS: [Reg; 16] = [
+    Reg::RAX,
+    Reg::RCX,
+    Reg::RDX,
+    Reg::RBX,
+    Reg::RSP,
+    Reg::RBP,
+    Reg::RSI,
+    Reg::RDI,
+    Reg::R8,
+    Reg::R9,
+    Reg::R10,
+    Reg::R11,
+    Reg::R12,
+    Reg::R13,
+    Reg::R14,
+    Reg::R15,
+];
+
+const XMMS: [Reg; 16] = [
+    Reg::XMM0,
+    Reg::XMM1,
+    Reg::XMM2,
+    Reg::XMM3,
+    Reg::XMM4,
+    Reg::XMM5,
+    Reg::XMM6,
+    Reg::XMM7,
+    Reg::XMM8,
+    Reg::XMM9,
+    Reg::XMM10,
+    Reg::XMM11,
+    Reg::XMM12,
+    Reg::XMM13,
+    Reg::XMM14,
+    Reg::XMM15,
+];
+
+const CONTROL: [Reg; 5] = [Reg::CR0, Reg::CR2, Reg::CR3, Reg::CR4, Reg::CR8];
+
+/// The size of the engine's structure for a model-specific register.
+const MSR_SIZE: usize = 16;
+
+/// The size of the engine's structure for a descriptor-table register.
+const TABLE_SIZE: usize = 24;
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+}
+
+impl Engine {
+    pub fn rip(&self) -> u64 {
+        self.register(Reg::RIP)
+    }
+
+    pub(super) fn register(&self, register: Reg) -> u64 {
+        // Reading a register by a valid number cannot fail.
+        self.uc.reg_read(register).unwrap_or(0)
+    }
+
+    pub fn cr3(&self) -> u64 {
+        self.register(Reg::CR3)
+    }
+
+    pub fn code_selector(&self) -> u16 {
+        self.register(Reg::CS) as u16
+    }
+
+    pub fn stack_selector(&self) -> u16 {
+        self.register(Reg::SS) as u16
+    }
+
+    pub fn registers(&self) -> Registers {
+        let mut registers = Registers {
+            gpr: GPRS.map(|register| self.register(register)),
+            rip: self.rip(),
+            rflags: self.register(Reg::RFLAGS),
+            ..Registers::default()
+        };
+        for (value, register) in registers.xmm.iter_mut().zip(XMMS) {
+            let bytes = self.uc.reg_read_long(register).unwrap_or_default();
+            *value = bytes
+                .iter()
+                .take(16)
+                .rev()
+                .fold(0, |sum, &byte| sum << 8 | u128::from(byte));
+        }
+        registers
+    }
+
+    pub fn set_registers(&mut self, registers: &Registers) -> Result<(), EngineError> {
+        let doing = "set a register";
+        for (register, value) in GPRS.into_iter().zip(registers.gpr) {
+            self.uc.reg_write(register, value).refused(doing)?;
+        }
+        self.uc.reg_write(Reg::RIP, registers.rip).refused(doing)?;
+        self.uc
+            .reg_write(Reg::RFLAGS, registers.rflags)
+            .refused(doing)?;
+        for (register, value) in XMMS.into_iter().zip(registers.xmm) {
+            self.uc
+                .reg_write_long(register, &value.to_le_bytes())
+                .refused(doing)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a register that is a structure, into a buffer of the structure's size.
+    fn read_structure<const SIZE: usize>(
+        &self,
+        register: Reg,
+        mut bytes: [u8; SIZE],
+    ) -> [u8; SIZE] {
+        const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE) };
+        // SAFETY: for these registers the engine reads and writes a structure of at most this
+        // size: uc_x86_msr (u32 number, u64 value) or uc_x86_mmr (u16 selector, u64 base,
+        // u32 limit, u32 flags). It fails only for a register that does not exist.
+        let error = unsafe {
+            sys::uc_reg_read(
+                self.uc.get_handle(),
+                register.into(),
+                bytes.as_mut_ptr().cast(),
+            )
+        };
+        debug_assert_eq!(error, uc_error::OK);
+        bytes
+    }
+
+    pub fn msr(&self, msr: Msr) -> u64 {
+        let mut bytes = [0; MSR_SIZE];
+        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
+        little_endian(&self.read_structure(Reg::MSR, bytes)[8..])
+    }
+
+    pub fn set_msr(&mut self, msr: Msr, value: u64) -> Result<(), EngineError> {
+        let mut bytes = [0; MSR_SIZE];
+        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
+        bytes[8..].copy_from_slice(&value.to_le_bytes());
+        self.uc
+            .reg_write_long(Reg::MSR, &bytes)
+            .refused("set a model-specific register")
+    }
+
+    pub fn table(&self, table: Table) -> TableRegister {
+        let bytes = self.read_structure(table.register(), [0; TABLE_SIZE]);
+        TableRegister {
+            selector: little_endian(&bytes[..2]) as u16,
+            base: little_endian(&bytes[8..16]),
+            limit: little_endian(&bytes[16..20]) as u32,
+            flags: little_endian(&bytes[20..]) as u32,
+        }
+    }
+
+    pub fn set_table(&mut self, table: Table, value: TableRegister) -> Result<(), EngineError> {
+        let mut bytes = [0; TABLE_SIZE];
+        bytes[..2].copy_from_slice(&value.selector.to_le_bytes());
+        bytes[8..16].copy_from_slice(&value.base.to_le_bytes());
+        bytes[16..20].copy_from_slice(&value.limit.to_le_bytes());
+        bytes[20..].copy_from_slice(&value.flags.to_le_bytes());
+        self.uc
+            .reg_write_long(table.register(), &bytes)
+            .refused("load a descriptor table")
+    }
+
+    /// Makes the engine forget that an exception is being delivered: it never delivers one, and
+    /// would take the next for a double fault. Afterwards the processor is in ring 0 with all
+    /// other registers as they were.
+    pub fn forget_fault(&mut self) -> Result<(), EngineError> {
+        let doing = "go on after a fault";
+        let registers = self.registers();
+        let msrs = Msr::ALL.map(|msr| self.msr(msr));
+        let control = CONTROL.map(|register| self.register(register));
+        let mxcsr = self.register(Reg::MXCSR);
+        let (gdt, idt, task) = (
+            self.table(Table::Gdt),
+            self.table(Table::Idt),
+            self.table(Table::Task),
+        );
+        self.uc.context_restore(&self.clean).refused(doing)?;
+        for (register, value) in CONTROL.into_iter().zip(control) {
+            self.uc.reg_write(register, value).refused(doing)?;
+        }
+        for (msr, value) in Msr::ALL.into_iter().zip(msrs) {
+            self.set_msr(msr, value)?;
+        }
+        self.uc.reg_write(Reg::MXCSR, mxcsr).refused(doing)?;
+        self.set_table(Table::Gdt, gdt)?;
+        self.set_table(Table::Idt, idt)?;
+        self.set_table(Table::Task, task)?;
+        self.set_registers(&registers)
+    }
+}
