@@ -69,8 +69,8 @@ impl ExecuteError {
     ///
     /// ```
     /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
-    /// let error = session.execute("k )").unwrap_err();
-    /// assert!(error.below_prompt(7).contains('^'), "{error}");
+    /// let error = session.execute("k 1 2").unwrap_err();
+    /// assert_eq!(error.below_prompt(7), "           ^ Extra character error in 'k 1 2'");
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn below_prompt(&self, width: usize) -> String {

@@ -190,6 +190,10 @@ pub fn debug(
     }
     if interactive {
         console.interactive = true;
+        if options.budget.is_none() {
+            // A person has Ctrl+C.
+            session.set_budget(u64::MAX);
+        }
         let break_in = session.break_in_handle();
         ctrlc::set_handler(move || break_in.request())?;
         writeln!(
