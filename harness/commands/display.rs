@@ -14,121 +14,46 @@ const LINE: u64 = 16;
 /// Bytes shown without a range.
 const DEFAULT_BYTES: u64 = 128;
 
-/// How a display shows memory.
-struct Format {
-    element: u64,
-    characters: bool,
-}
-
-pub(super) fn bytes(
+/// Shows elements of `SIZE` bytes, with their characters if `CHARACTERS`.
+pub(super) fn run<const SIZE: u64, const CHARACTERS: bool>(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
-) -> Result<Flow, ExecuteError> {
-    display(
-        session,
-        arguments,
-        out,
-        &Format {
-            element: 1,
-            characters: true,
-        },
-    )
-}
-
-pub(super) fn doublewords_and_characters(
-    session: &mut Session,
-    arguments: &mut Cursor<'_>,
-    out: &mut dyn Write,
-) -> Result<Flow, ExecuteError> {
-    display(
-        session,
-        arguments,
-        out,
-        &Format {
-            element: 4,
-            characters: true,
-        },
-    )
-}
-
-pub(super) fn doublewords(
-    session: &mut Session,
-    arguments: &mut Cursor<'_>,
-    out: &mut dyn Write,
-) -> Result<Flow, ExecuteError> {
-    display(
-        session,
-        arguments,
-        out,
-        &Format {
-            element: 4,
-            characters: false,
-        },
-    )
-}
-
-pub(super) fn quadwords(
-    session: &mut Session,
-    arguments: &mut Cursor<'_>,
-    out: &mut dyn Write,
-) -> Result<Flow, ExecuteError> {
-    display(
-        session,
-        arguments,
-        out,
-        &Format {
-            element: 8,
-            characters: false,
-        },
-    )
-}
-
-fn display(
-    session: &mut Session,
-    arguments: &mut Cursor<'_>,
-    out: &mut dyn Write,
-    format: &Format,
 ) -> Result<Flow, ExecuteError> {
     let syntax = RangeSyntax {
-        element_size: format.element,
-        default_count: Some(DEFAULT_BYTES / format.element),
+        element_size: SIZE,
+        default_count: Some(DEFAULT_BYTES / SIZE),
         default_start: Some(session.next_display.unwrap_or(session.registers().rip())),
     };
     let range = arguments.next_range(session, syntax)?;
     arguments.finish()?;
-    let elements = range.count(format.element);
+    let elements = range.count(SIZE);
     let mut done = 0;
     while done < elements {
-        let count = (LINE / format.element).min(elements - done);
-        let at = range.start.wrapping_add(done * format.element);
-        write_line(session, out, at, count, format)?;
+        let count = (LINE / SIZE).min(elements - done);
+        let at = range.start.wrapping_add(done * SIZE);
+        write_line::<SIZE, CHARACTERS>(session, out, at, count)?;
         done += count;
     }
-    session.next_display = Some(range.start.wrapping_add(elements * format.element));
+    session.next_display = Some(range.start.wrapping_add(elements * SIZE));
     Ok(Flow::Stay)
 }
 
-fn write_line(
+fn write_line<const SIZE: u64, const CHARACTERS: bool>(
     session: &Session,
     out: &mut dyn Write,
     address: Va,
     count: u64,
-    format: &Format,
 ) -> Result<(), ExecuteError> {
     let mut text = String::new();
     let mut characters = String::new();
     for element in 0..count {
-        let at = address.wrapping_add(element * format.element);
+        let at = address.wrapping_add(element * SIZE);
         let mut bytes = [0; 8];
-        let bytes = &mut bytes[..format.element as usize];
+        let bytes = &mut bytes[..SIZE as usize];
         let readable = session.lab().machine().read(at, bytes).is_ok();
         // WinDbg splits a line of bytes in the middle.
-        let separator = if format.element == 1 && element == 8 {
-            '-'
-        } else {
-            ' '
-        };
+        let separator = if SIZE == 1 && element == 8 { '-' } else { ' ' };
         if element > 0 {
             text.push(separator);
         }
@@ -140,8 +65,8 @@ fn write_line(
         };
         characters.extend(bytes.iter().map(character));
     }
-    if format.characters {
-        let width = (LINE / format.element * (format.element * 2 + 1)) as usize - 1;
+    if CHARACTERS {
+        let width = (LINE / SIZE * (SIZE * 2 + 1)) as usize - 1;
         writeln!(out, "{address}  {text:width$}  {characters}")?;
     } else {
         writeln!(out, "{address}  {text}")?;

@@ -8,34 +8,19 @@ use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use std::fmt::Write;
 
-pub(super) fn bytes(
+/// Writes values of `SIZE` bytes. Reads all of them before it writes the first: a line that does not
+/// parse changes nothing.
+pub(super) fn run<const SIZE: usize>(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
     _out: &mut dyn Write,
-) -> Result<Flow, ExecuteError> {
-    enter(session, arguments, 1)
-}
-
-pub(super) fn doublewords(
-    session: &mut Session,
-    arguments: &mut Cursor<'_>,
-    _out: &mut dyn Write,
-) -> Result<Flow, ExecuteError> {
-    enter(session, arguments, 4)
-}
-
-/// Reads all values before it writes the first: a line that does not parse changes nothing.
-fn enter(
-    session: &mut Session,
-    arguments: &mut Cursor<'_>,
-    size: usize,
 ) -> Result<Flow, ExecuteError> {
     let address = Va(arguments.next_expression(session)?);
     let mut bytes = Vec::new();
     loop {
         // Without any value WinDbg asks for them one by one; here that is an error.
         let value = arguments.next_expression(session)?;
-        bytes.extend_from_slice(&value.to_le_bytes()[..size]);
+        bytes.extend_from_slice(&value.to_le_bytes()[..SIZE]);
         if arguments.at_end() {
             break;
         }
