@@ -331,7 +331,7 @@ impl Session {
                 return Ok(Exit::Limit);
             }
             let limit = work.saturating_add(SLICE).min(budget_end).min(break_in_at);
-            match self.lab.machine_mut().run(limit)? {
+            match self.lab.run(limit)? {
                 Exit::Limit => {}
                 exit => return Ok(exit),
             }

@@ -4,12 +4,13 @@ use super::address_plan::PlanError;
 use super::bug_check::BugCheck;
 use super::images::{FileError, GuestImages, ImageFile};
 use super::layout::Bases;
+use super::loader::PoolLimits;
 use super::{loader, module_list, user_process};
 use crate::address::Va;
 use crate::image::ImageError;
 use crate::image::binding::BindError;
 use crate::machine::paging::OutOfMemory;
-use crate::machine::{EngineError, Exit, GuestRam, Machine};
+use crate::machine::{EngineError, Exit, GuestRam, InterruptError, Machine};
 use crate::memory::{FaultReason, ReadMemory};
 use crate::symbols::{Module, Modules, SymbolSource};
 use std::collections::BTreeMap;
@@ -82,6 +83,7 @@ pub struct LabBuilder {
     images: GuestImages,
     bases: BTreeMap<String, Va>,
     memory: u64,
+    limits: PoolLimits,
 }
 
 impl LabBuilder {
@@ -90,6 +92,7 @@ impl LabBuilder {
             images: GuestImages::built_in().clone(),
             bases: BTreeMap::new(),
             memory: DEFAULT_MEMORY,
+            limits: PoolLimits::default(),
         }
     }
 
@@ -181,6 +184,35 @@ impl LabBuilder {
         self
     }
 
+    /// Lets nonpaged pool grow to this many bytes and no further; without it, to 256 MB or to the
+    /// end of memory.
+    ///
+    /// ```
+    /// use poolhit::Lab;
+    /// // too little to boot with: the kernel says so with a bug check
+    /// let error = Lab::builder().nonpaged_pool_limit(0x1000).build().unwrap_err();
+    /// assert!(error.to_string().contains("0x0000007d"), "{error}");
+    /// ```
+    pub fn nonpaged_pool_limit(mut self, bytes: u64) -> LabBuilder {
+        self.limits.nonpaged = bytes;
+        self
+    }
+
+    /// Lets paged pool grow to this many bytes and no further.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, StopReason};
+    /// let lab = Lab::builder().paged_pool_limit(1 << 20).build()?;
+    /// // the program counts the requests that fail
+    /// let stop = Session::new(lab).go()?;
+    /// assert!(matches!(stop.reason, StopReason::Idle { exit_status: Some(1..) }), "{stop:?}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn paged_pool_limit(mut self, bytes: u64) -> LabBuilder {
+        self.limits.paged = bytes;
+        self
+    }
+
     /// Loads the images and boots the kernel to the debugger's first prompt: the kernel and the
     /// driver are initialized, and the program is about to run.
     ///
@@ -209,7 +241,12 @@ impl LabBuilder {
         }
         let bases = Bases::choose(&self.images, &self.bases);
         bases.check(&self.images)?;
-        let machine = loader::load(GuestRam::new(self.memory)?, &self.images, &bases)?;
+        let machine = loader::load(
+            GuestRam::new(self.memory)?,
+            &self.images,
+            &bases,
+            self.limits,
+        )?;
         let mut lab = Lab {
             machine,
             images: self.images,
@@ -247,7 +284,7 @@ impl Lab {
     }
 
     fn boot(&mut self) -> Result<(), LabError> {
-        let exit = self.machine.run(BOOT_WORK)?;
+        let exit = self.run(BOOT_WORK)?;
         let at = self.machine.registers().rip();
         let initial_break = self.kernel_symbol("DbgBreakPoint").unwrap_or(at);
         let what = match exit {
@@ -272,6 +309,39 @@ impl Lab {
             place,
             bug_check: self.bug_check(),
         })
+    }
+
+    /// Runs the guest until it stops or has done `work_limit` units of work in all. Faults of ring 0
+    /// that the kernel has a gate for go to the kernel, which makes bug checks of them.
+    ///
+    /// # Errors
+    /// The engine refuses what it is documented to do.
+    ///
+    /// ```
+    /// use poolhit::{Lab, machine::Exit};
+    /// let mut lab = Lab::builder().build()?;
+    /// let work = lab.machine().work();
+    /// // the initial break instruction again: only a session goes on behind it
+    /// assert!(matches!(lab.run(work + 100)?, Exit::HardcodedBreakpoint { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
+        let mut handler = None;
+        loop {
+            let exit = self.machine.run(work_limit)?;
+            let Exit::Fault(fault) = exit else {
+                return Ok(exit);
+            };
+            // A handler that faults at its first instruction would do so for ever.
+            if self.machine.privilege_level() != 0 || handler == Some(fault.address) {
+                return Ok(exit);
+            }
+            match self.machine.deliver_fault(&fault) {
+                Ok(()) => handler = Some(self.machine.registers().rip()),
+                Err(InterruptError::Engine(error)) => return Err(error),
+                Err(_) => return Ok(exit),
+            }
+        }
     }
 
     /// The machine.

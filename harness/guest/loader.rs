@@ -28,7 +28,7 @@ mod block {
 
 /// Offsets in this project's own `_LOADER_PARAMETER_EXTENSION` (guest/include/ntos.h).
 mod extension {
-    pub const SIZE: usize = 0x78;
+    pub const SIZE: usize = 0x88;
     pub const PROCESSOR_COUNT: u64 = 0x4;
     pub const PCR: u64 = 0x8;
     pub const IDLE_STACK: u64 = 0x18;
@@ -41,6 +41,15 @@ mod extension {
     pub const IMAGE_BASE: u64 = 0x58;
     pub const DIRECTORY_TABLE_BASE: u64 = 0x60;
     pub const IMAGE_NAME: u64 = 0x68;
+    pub const NONPAGED_POOL_LIMIT: u64 = 0x78;
+    pub const PAGED_POOL_LIMIT: u64 = 0x80;
+}
+
+/// What the pools may have, in bytes; 0 leaves it to the kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PoolLimits {
+    pub nonpaged: u64,
+    pub paged: u64,
 }
 
 /// Lays the guest out in `ram` and gives the machine that is about to start its kernel.
@@ -48,6 +57,7 @@ pub(super) fn load(
     ram: GuestRam,
     images: &GuestImages,
     bases: &Bases,
+    limits: PoolLimits,
 ) -> Result<Machine, LabError> {
     let mut space = AddressSpaceBuilder::new(&ram)?;
     let placed = place(images, bases);
@@ -60,7 +70,7 @@ pub(super) fn load(
         space.map(start, layout::KERNEL_STACK_SIZE, Access::KERNEL_DATA)?;
     }
     user_process::map(&mut space, images, bases)?;
-    let argument = put_loader_block(&mut space, images, bases)?;
+    let argument = put_loader_block(&mut space, images, bases, limits)?;
     let stack = layout::IDLE_STACK[BOOT_PROCESSOR].wrapping_sub(0x8);
     let start = Start {
         root: space.root(),
@@ -188,6 +198,7 @@ fn put_loader_block(
     space: &mut AddressSpaceBuilder<'_>,
     images: &GuestImages,
     bases: &Bases,
+    limits: PoolLimits,
 ) -> Result<Va, LabError> {
     let mut arena = Arena::new(layout::LOADER_DATA);
     let at = arena.allocate(block::SIZE);
@@ -236,6 +247,14 @@ fn put_loader_block(
     arena.link_list(field(block::BOOT_DRIVERS), &[boot_driver]);
 
     let extension = put_extension(&mut arena, space, images, bases);
+    arena.put_u64(
+        extension.wrapping_add(extension::NONPAGED_POOL_LIMIT),
+        limits.nonpaged,
+    );
+    arena.put_u64(
+        extension.wrapping_add(extension::PAGED_POOL_LIMIT),
+        limits.paged,
+    );
     arena.put_u64(field(block::EXTENSION), extension.0);
 
     // _MEMORY_ALLOCATION_DESCRIPTOR: links, type (LoaderFree), first page, count. All other

@@ -5,6 +5,7 @@
 
 pub mod debug_port;
 mod exit;
+mod fault_code;
 pub mod paging;
 mod ram;
 mod ring_gate;
@@ -128,13 +129,7 @@ impl Machine {
     /// The engine refuses what it is documented to do. What the guest does is never an error but
     /// an [`Exit`].
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
-        if std::mem::take(&mut self.fault_pending) {
-            let ring = self.privilege_level();
-            self.engine.forget_fault()?;
-            if ring == 3 {
-                self.enter_ring_3()?;
-            }
-        }
+        self.settle_fault()?;
         self.publish_system_call_entry();
         let exit = self.engine.run(work_limit);
         self.root = Pa(self.engine.cr3());
@@ -208,27 +203,47 @@ impl Machine {
     /// # Errors
     /// The guest has interrupts off, no gate for this one, or no stack for it.
     pub fn interrupt(&mut self, vector: u8) -> Result<(), InterruptError> {
-        let before = self.engine.registers();
+        let registers = self.engine.registers();
         // In the gate's pages the processor is in the middle of what is one instruction.
-        if before.rflags & INTERRUPT_FLAG == 0 || self.gate.contains(before.rip()) {
+        if registers.rflags & INTERRUPT_FLAG == 0 || self.gate.contains(registers.rip()) {
             return Err(InterruptError::Masked);
         }
+        self.enter_handler(vector, None)
+    }
+
+    /// Delivers the fault that the last run ended with through the guest's interrupt descriptor
+    /// table, with the error code that the processor would push (Intel SDM volume 3, 6.13).
+    ///
+    /// # Errors
+    /// The guest has no gate for it, or no stack to push onto.
+    pub fn deliver_fault(&mut self, fault: &Fault) -> Result<(), InterruptError> {
+        let vector = u8::try_from(fault.vector).unwrap_or(u8::MAX);
+        self.gate_of(vector)?;
+        let code = fault_code::error_code(self, fault);
+        self.settle_fault()?;
+        self.enter_handler(vector, code)
+    }
+
+    /// Pushes the frame of an interrupt or exception and goes to its handler.
+    fn enter_handler(&mut self, vector: u8, code: Option<u32>) -> Result<(), InterruptError> {
+        let before = self.engine.registers();
         let handler = self.gate_of(vector)?;
         let ring = self.privilege_level();
-        let (code, stack) = (self.engine.code_selector(), self.engine.stack_selector());
+        let (cs, ss) = (self.engine.code_selector(), self.engine.stack_selector());
         let top = if ring == 3 {
             self.read_u64(Va(self.engine.table(Table::Task).base).wrapping_add(4))?
         } else {
             before.rsp().0
         };
-        let frame = (top & !0xf).wrapping_sub(5 * 8);
         let words = [
             before.rip,
-            code.into(),
+            cs.into(),
             before.rflags,
             before.rsp().0,
-            stack.into(),
+            ss.into(),
         ];
+        let words: Vec<u64> = code.map(u64::from).into_iter().chain(words).collect();
+        let frame = (top & !0xf).wrapping_sub(words.len() as u64 * 8);
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         if ring == 3 {
             self.enter_ring_0()?;
@@ -239,6 +254,18 @@ impl Machine {
         after.rip = handler.0;
         after.rflags &= !INTERRUPT_FLAG;
         self.engine.set_registers(&after)?;
+        Ok(())
+    }
+
+    /// Makes the engine forget a fault that it still takes for being delivered.
+    fn settle_fault(&mut self) -> Result<(), EngineError> {
+        if std::mem::take(&mut self.fault_pending) {
+            let ring = self.privilege_level();
+            self.engine.forget_fault()?;
+            if ring == 3 {
+                self.enter_ring_3()?;
+            }
+        }
         Ok(())
     }
 
