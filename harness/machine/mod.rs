@@ -81,7 +81,7 @@ pub struct Machine {
     root: Pa,
     /// LSTAR, as of the last run.
     system_call_entry: u64,
-    /// A fault that the engine still remembers.
+    /// The engine may remember a fault.
     fault_pending: bool,
 }
 
@@ -123,7 +123,9 @@ impl Machine {
 
     /// Runs the guest until it stops or has done `work_limit` units of work in all.
     ///
-    /// A breakpoint at the current instruction is passed, as debuggers do when they go on.
+    /// A breakpoint that the guest stopped at, or that was set while it stood there, is passed, as
+    /// debuggers do when they go on. One that the guest stands at for another reason (the limit, an
+    /// interrupt's handler) has not been reported, and stops it.
     ///
     /// # Errors
     /// The engine refuses what it is documented to do. What the guest does is never an error but
@@ -131,9 +133,17 @@ impl Machine {
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
         self.settle_fault()?;
         self.publish_system_call_entry();
-        let exit = self.engine.run(work_limit);
+        let mut exit = self.engine.run(work_limit);
+        while self.engine.entry_moved() {
+            // The guest has moved its entry in this very run, and is about to call it. The call
+            // belongs to a block that was begun within the limit.
+            self.root = Pa(self.engine.cr3());
+            self.publish_system_call_entry();
+            exit = self
+                .engine
+                .run(work_limit.max(self.work().saturating_add(1)));
+        }
         self.root = Pa(self.engine.cr3());
-        // The guest may have set its system call entry in this very run, before the first call.
         self.fault_pending = matches!(exit, Exit::Fault(_));
         Ok(exit)
     }
@@ -143,6 +153,7 @@ impl Machine {
         let entry = self.engine.msr(Msr::Lstar);
         if entry != self.system_call_entry {
             self.system_call_entry = entry;
+            self.engine.publish_entry(entry);
             // Memory that the loader mapped; were it gone, the call itself would fault.
             let _ = self.write_gate(self.gate.entry(), &entry.to_le_bytes());
         }
@@ -336,7 +347,8 @@ impl Machine {
     /// # Errors
     /// The engine refuses.
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
-        self.engine.clear_breakpoint(address)
+        self.fault_pending |= self.engine.clear_breakpoint(address)?;
+        Ok(())
     }
 
     /// Sends the guest a byte through the serial port that its debugger support polls.

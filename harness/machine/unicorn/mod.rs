@@ -24,9 +24,6 @@ use unicorn_engine::{Arch, Context, Mode, Prot, RegisterX86 as Reg, UcHookId, Un
 
 type Uc = Unicorn<'static, State>;
 
-/// No instruction is ever there: not a canonical address.
-const NOWHERE: u64 = 0x7fff_0000_0000_0000;
-
 /// One emulated x64 processor and the memory it runs on.
 pub(super) struct Engine {
     // Declared before the memory, so that it is dropped first.
@@ -34,6 +31,8 @@ pub(super) struct Engine {
     /// A ring 0 state from before any fault.
     clean: Context,
     breakpoints: BTreeMap<u64, UcHookId>,
+    /// The breakpoint that the processor is stopped at: going on passes it.
+    stopped_at: Option<u64>,
     ram: GuestRam,
 }
 
@@ -63,10 +62,15 @@ impl Engine {
             uc.mem_map_ptr(0, ram.size(), Prot::ALL, ram.host_pointer().cast())
                 .refused("map the guest's memory")?;
         }
+        // With a list of addresses to end a run at, empty, no address ends one. The other way, one
+        // address given to each run, makes the engine look that address up after the run, and where
+        // it cannot be reached remember an exception.
+        uc.ctl_exits_enable().refused("run without an end")?;
         let mut engine = Engine {
             clean: uc.context_init().refused("keep its state")?,
             uc,
             breakpoints: BTreeMap::new(),
+            stopped_at: None,
             ram,
         };
         engine.start_paging(cr3)?;
@@ -104,32 +108,50 @@ impl Engine {
     /// Runs from the current instruction until something stops it or the work reaches `limit`.
     pub fn run(&mut self, limit: u64) -> Exit {
         let rip = self.rip();
-        let resume_at = self.breakpoints.contains_key(&rip).then_some(rip);
+        let resume_at = self.stopped_at.take().filter(|&at| at == rip);
         let state = self.uc.get_data_mut();
         state.limit = limit;
         state.exit = None;
         state.resume_at = resume_at;
         state.block = 0..0;
-        let result = self.uc.emu_start(rip, NOWHERE, 0, 0);
+        let result = self.uc.emu_start(rip, 0, 0, 0);
         let at = self.rip();
         let state = self.uc.get_data_mut();
         state.leave_block_at(at);
-        match (state.exit.take(), result) {
+        let exit = match (state.exit.take(), result) {
             (Some(exit), _) => exit,
             (None, Ok(())) => Exit::Halt,
             (None, Err(error)) => Exit::Engine(reason(error)),
-        }
+        };
+        self.stopped_at = matches!(exit, Exit::Breakpoint { .. }).then_some(at);
+        exit
+    }
+
+    /// Whether the last run ended only because the system call entry is not the one published.
+    pub fn entry_moved(&mut self) -> bool {
+        std::mem::take(&mut self.uc.get_data_mut().entry_moved)
+    }
+
+    /// Says where the code behind the ring gate goes.
+    pub fn publish_entry(&mut self, entry: u64) {
+        self.uc.get_data_mut().entry = entry;
     }
 
     /// Runs a few instructions of the machine's own from `start` on, up to one that stops it;
-    /// nothing is counted.
+    /// nothing is counted, and breakpoints are passed.
     pub fn run_aside(&mut self, start: Va) -> Exit {
-        let work = self.work();
+        /// More than those instructions have: what is behind it is the guest's doing.
+        const BYTES: u64 = 0x40;
+        let (work, stopped_at) = (self.work(), self.stopped_at);
+        self.uc.get_data_mut().aside = true;
         let exit = match self.uc.reg_write(Reg::RIP, start.0) {
-            Ok(()) => self.run(u64::MAX),
+            Ok(()) => self.run(work.saturating_add(BYTES)),
             Err(error) => Exit::Engine(reason(error)),
         };
-        self.uc.get_data_mut().work = work;
+        let state = self.uc.get_data_mut();
+        state.aside = false;
+        state.work = work;
+        self.stopped_at = stopped_at;
         exit
     }
 
@@ -150,7 +172,11 @@ impl Engine {
         self.uc.ctl_flush_tb().refused("drop translated code")
     }
 
+    /// One set where the processor is stands for having stopped there.
     pub fn set_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
+        if address.0 == self.rip() {
+            self.stopped_at = Some(address.0);
+        }
         if self.breakpoints.contains_key(&address.0) {
             return Ok(());
         }
@@ -164,11 +190,18 @@ impl Engine {
         self.code_changed()
     }
 
-    pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
+    /// Removing a hook makes the engine look its address up; where that cannot be reached, it
+    /// remembers an exception, which [`forget_fault`](Engine::forget_fault) is for. Gives whether
+    /// there was a breakpoint.
+    pub fn clear_breakpoint(&mut self, address: Va) -> Result<bool, EngineError> {
+        let doing = "remove a breakpoint";
         let Some(hook) = self.breakpoints.remove(&address.0) else {
-            return Ok(());
+            return Ok(false);
         };
-        self.uc.remove_hook(hook).refused("remove a breakpoint")?;
-        self.code_changed()
+        let accessed = self.uc.reg_read(Reg::CR2).refused(doing)?;
+        self.uc.remove_hook(hook).refused(doing)?;
+        self.uc.reg_write(Reg::CR2, accessed).refused(doing)?;
+        self.code_changed()?;
+        Ok(true)
     }
 }

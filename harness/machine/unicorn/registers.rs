@@ -1,9 +1,10 @@
 //! Reading and writing the engine's registers.
 
+use super::hooks::State;
 use super::{Engine, EngineError, Refusal};
 use crate::registers::Registers;
 use unicorn_engine::hook::sys;
-use unicorn_engine::{RegisterX86 as Reg, uc_error};
+use unicorn_engine::{RegisterX86 as Reg, Unicorn, uc_error};
 
 /// A system register that the machine reads or writes by number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +114,29 @@ fn little_endian(bytes: &[u8]) -> u64 {
         .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
+/// Reads a register that is a structure, into a buffer of the structure's size.
+fn read_structure<const SIZE: usize>(
+    uc: &Unicorn<'_, State>,
+    register: Reg,
+    mut bytes: [u8; SIZE],
+) -> [u8; SIZE] {
+    const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE) };
+    // SAFETY: for these registers the engine reads and writes a structure of at most this size:
+    // uc_x86_msr (u32 number, u64 value) or uc_x86_mmr (u16 selector, u64 base, u32 limit,
+    // u32 flags). It fails only for a register that does not exist.
+    let error =
+        unsafe { sys::uc_reg_read(uc.get_handle(), register.into(), bytes.as_mut_ptr().cast()) };
+    debug_assert_eq!(error, uc_error::OK);
+    bytes
+}
+
+/// Reads a model-specific register, from a hook or between runs.
+pub fn read_msr(uc: &Unicorn<'_, State>, msr: Msr) -> u64 {
+    let mut bytes = [0; MSR_SIZE];
+    bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
+    little_endian(&read_structure(uc, Reg::MSR, bytes)[8..])
+}
+
 impl Engine {
     pub fn rip(&self) -> u64 {
         self.register(Reg::RIP)
@@ -170,31 +194,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads a register that is a structure, into a buffer of the structure's size.
-    fn read_structure<const SIZE: usize>(
-        &self,
-        register: Reg,
-        mut bytes: [u8; SIZE],
-    ) -> [u8; SIZE] {
-        const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE) };
-        // SAFETY: for these registers the engine reads and writes a structure of at most this
-        // size: uc_x86_msr (u32 number, u64 value) or uc_x86_mmr (u16 selector, u64 base,
-        // u32 limit, u32 flags). It fails only for a register that does not exist.
-        let error = unsafe {
-            sys::uc_reg_read(
-                self.uc.get_handle(),
-                register.into(),
-                bytes.as_mut_ptr().cast(),
-            )
-        };
-        debug_assert_eq!(error, uc_error::OK);
-        bytes
-    }
-
     pub fn msr(&self, msr: Msr) -> u64 {
-        let mut bytes = [0; MSR_SIZE];
-        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-        little_endian(&self.read_structure(Reg::MSR, bytes)[8..])
+        read_msr(&self.uc, msr)
     }
 
     pub fn set_msr(&mut self, msr: Msr, value: u64) -> Result<(), EngineError> {
@@ -207,7 +208,7 @@ impl Engine {
     }
 
     pub fn table(&self, table: Table) -> TableRegister {
-        let bytes = self.read_structure(table.register(), [0; TABLE_SIZE]);
+        let bytes = read_structure(&self.uc, table.register(), [0; TABLE_SIZE]);
         TableRegister {
             selector: little_endian(&bytes[..2]) as u16,
             base: little_endian(&bytes[8..16]),
