@@ -4,6 +4,7 @@
 mod address_plan;
 mod arena;
 mod bug_check;
+mod call;
 mod images;
 mod lab;
 mod layout;
@@ -14,6 +15,7 @@ mod user_process;
 
 pub use address_plan::{AddressPlan, PlanError};
 pub use bug_check::BugCheck;
+pub use call::{CALL_WORK, CallError, Called};
 pub use images::{FileError, GuestImages, ImageFile};
 pub use lab::{BOOT_WORK, DEFAULT_MEMORY, Lab, LabBuilder, LabError};
 pub use layout::Bases;

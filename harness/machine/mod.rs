@@ -9,11 +9,13 @@ mod fault_code;
 pub mod paging;
 mod ram;
 mod ring_gate;
+mod snapshot;
 mod unicorn;
 
 pub use exit::{Exit, Fault};
 pub use ram::{GuestRam, MAXIMUM_RAM};
 pub use ring_gate::RingGate;
+pub use snapshot::Snapshot;
 pub use unicorn::EngineError;
 
 use crate::address::{Pa, Va};
@@ -293,6 +295,12 @@ impl Machine {
             return Err(InterruptError::NoGate { vector });
         }
         Ok(Va(low & 0xffff | low >> 32 & 0xffff_0000 | high << 32))
+    }
+
+    /// A return address that ends a run with [`Exit::Halt`]: for calling a function of the guest's
+    /// in ring 0.
+    pub fn return_landing(&self) -> Va {
+        self.gate.halt()
     }
 
     /// Work done since the machine was made, in bytes of code retired.

@@ -3,6 +3,7 @@
 use super::ram::GuestRam;
 use crate::address::{Pa, Va};
 use crate::memory::FaultReason;
+use std::collections::BTreeSet;
 
 /// Bits of a page-table entry.
 pub mod entry {
@@ -89,6 +90,38 @@ pub fn translate(ram: &GuestRam, root: Pa, address: Va) -> Result<Translation, F
         table = value & entry::FRAME;
     }
     unreachable!("level 1 returns")
+}
+
+/// The numbers of the physical pages that code can be in, by the tables at `root`.
+pub(super) fn executable_pages(ram: &GuestRam, root: Pa) -> BTreeSet<u64> {
+    let mut pages = BTreeSet::new();
+    collect_executable(ram, root.0 & entry::FRAME, 4, &mut pages);
+    pages
+}
+
+fn collect_executable(ram: &GuestRam, table: u64, level: u32, pages: &mut BTreeSet<u64>) {
+    let mut bytes = [0; PAGE_SIZE as usize];
+    if !ram.read(Pa(table), &mut bytes) {
+        return;
+    }
+    for (slot, word) in bytes.chunks_exact(8).enumerate() {
+        let value = u64::from_le_bytes(word.try_into().unwrap_or_default());
+        let usable = value & entry::PRESENT != 0 && value & entry::NO_EXECUTE == 0;
+        // Through the self-map the tables are their own pages: none of them holds code.
+        if !usable || level == 4 && slot as u64 == SELF_MAP_SLOT {
+            continue;
+        }
+        let frame = value & entry::FRAME;
+        if level == 1 {
+            pages.insert(frame / PAGE_SIZE);
+        } else if level < 4 && value & entry::LARGE != 0 {
+            let first = frame / PAGE_SIZE;
+            let last = first + (1 << (9 * (level - 1)));
+            pages.extend(first..last.min(ram.size() / PAGE_SIZE));
+        } else {
+            collect_executable(ram, frame, level - 1, pages);
+        }
+    }
 }
 
 /// What may be done with a page.

@@ -4,6 +4,9 @@ use crate::address::Pa;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fmt;
 
+/// The size of a page in bytes.
+const PAGE: usize = 0x1000;
+
 /// The most physical memory that a guest can have, in bytes.
 pub const MAXIMUM_RAM: u64 = 4 << 30;
 
@@ -124,6 +127,38 @@ impl GuestRam {
         let mut bytes = [0; 8];
         self.read(address, &mut bytes)
             .then(|| u64::from_le_bytes(bytes))
+    }
+
+    /// A copy of each page; `None` for one that is all zero.
+    pub(super) fn copy_pages(&self) -> Vec<Option<Box<[u8; PAGE]>>> {
+        let mut page = [0; PAGE];
+        let copy = |at: u64| {
+            let read = self.read(Pa(at), &mut page);
+            (read && page.iter().any(|&byte| byte != 0)).then(|| Box::new(page))
+        };
+        (0..self.size()).step_by(PAGE).map(copy).collect()
+    }
+
+    /// Makes memory equal to a copy of all its pages, and gives the numbers of those that were not.
+    #[allow(unsafe_code)]
+    pub(super) fn restore_pages(&mut self, pages: &[Option<Box<[u8; PAGE]>>]) -> Vec<u64> {
+        static ZERO: [u8; PAGE] = [0; PAGE];
+        let mut changed = Vec::new();
+        for (number, saved) in pages.iter().enumerate() {
+            let Some(start) = self.offset(Pa((number * PAGE) as u64), PAGE) else {
+                break;
+            };
+            // SAFETY: `offset` has checked that the page lies in the mapping. The engine does not
+            // run while `self` is borrowed mutably, so nothing else touches the page meanwhile.
+            let page =
+                unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(start), PAGE) };
+            let saved: &[u8] = saved.as_ref().map_or(&ZERO, |page| &page[..]);
+            if page != saved {
+                page.copy_from_slice(saved);
+                changed.push(number as u64);
+            }
+        }
+        changed
     }
 
     /// Where the engine finds the memory: the mapping's start, as long as self lives.

@@ -36,6 +36,15 @@ pub(super) struct Engine {
     ram: GuestRam,
 }
 
+/// A processor's state, kept to come back to.
+pub(super) struct EngineState {
+    context: Context,
+    work: u64,
+    entry: u64,
+    port: DebugPort,
+    stopped_at: Option<u64>,
+}
+
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
@@ -170,6 +179,43 @@ impl Engine {
     /// Drops all translated code: what is in memory now is what will run.
     pub fn code_changed(&mut self) -> Result<(), EngineError> {
         self.uc.ctl_flush_tb().refused("drop translated code")
+    }
+
+    /// Drops cached translations of addresses: the page tables may have changed.
+    pub fn tables_changed(&mut self) -> Result<(), EngineError> {
+        self.uc
+            .ctl_flush_tlb()
+            .refused("drop cached translations of addresses")
+    }
+
+    /// Keeps the processor's state and what counts with it.
+    pub fn save(&self) -> Result<EngineState, EngineError> {
+        let state = self.uc.get_data();
+        Ok(EngineState {
+            context: self.uc.context_init().refused("keep its state")?,
+            work: state.work,
+            entry: state.entry,
+            port: state.port.clone(),
+            stopped_at: self.stopped_at,
+        })
+    }
+
+    pub fn restore(&mut self, saved: &EngineState) -> Result<(), EngineError> {
+        self.uc
+            .context_restore(&saved.context)
+            .refused("restore its state")?;
+        self.stopped_at = saved.stopped_at;
+        let state = self.uc.get_data_mut();
+        state.work = saved.work;
+        state.entry = saved.entry;
+        state.port = saved.port.clone();
+        state.block = 0..0;
+        state.entry_moved = false;
+        Ok(())
+    }
+
+    pub fn restore_memory(&mut self, pages: &[Option<Box<[u8; 0x1000]>>]) -> Vec<u64> {
+        self.ram.restore_pages(pages)
     }
 
     /// One set where the processor is stands for having stopped there.

@@ -1,0 +1,130 @@
+//! Calling a function of the guest's kernel from outside, as a test does that wants to put one
+//! request to the pool after another.
+
+use super::bug_check::BugCheck;
+use super::lab::Lab;
+use crate::address::Va;
+use crate::machine::{EngineError, Exit};
+use crate::memory::{MemoryFault, WriteMemory};
+use crate::registers::{Gpr, Registers};
+
+/// The most work that a call may take, in bytes of code retired.
+pub const CALL_WORK: u64 = 64 << 20;
+
+/// What a call gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// The function's value (RAX).
+    pub value: u64,
+    /// The break instructions that were passed on the way: the pool's hits, in order.
+    pub hits: Vec<Va>,
+}
+
+/// Why a call did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no such function.
+    #[error("the kernel has no function {0}")]
+    NoFunction(String),
+    /// The guest is not in ring 0.
+    #[error("the guest is in user mode; a function of the kernel can be called only in ring 0")]
+    UserMode,
+    /// The arguments found no place on the stack.
+    #[error(transparent)]
+    Memory(#[from] MemoryFault),
+    /// The kernel stopped with a bug check.
+    #[error("the kernel stopped: {0}")]
+    BugCheck(BugCheck),
+    /// Something else stopped it.
+    #[error("the call stopped before its end: {0:?}")]
+    Stopped(Exit),
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Lab {
+    /// Calls a function of the kernel by name, with up to 32 arguments in Microsoft's x64 calling
+    /// convention, on the current thread's stack; then everything but memory and the work done is
+    /// as it was. Break instructions on the way are passed, and listed.
+    ///
+    /// # Errors
+    /// There is no such function, or the call does not come to its end. The lab is then at the
+    /// stop: a debugger can look at it, or a snapshot can be restored.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().build()?;
+    /// let tag = lab.kernel_symbol("PoolHitTag").unwrap();
+    /// use poolhit::memory::WriteMemory;
+    /// lab.machine_mut().write(tag, b"Test")?;
+    /// let called = lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, 0x74736554])?;
+    /// assert_eq!(called.hits, [poolhit::address::Va(0xfffff800_014798f6)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn call_kernel(&mut self, name: &str, arguments: &[u64]) -> Result<Called, CallError> {
+        let function = self
+            .kernel_symbol(name)
+            .ok_or_else(|| CallError::NoFunction(name.to_string()))?;
+        if self.machine().privilege_level() != 0 {
+            return Err(CallError::UserMode);
+        }
+        let before = self.machine().registers();
+        self.enter(function, &arguments[..arguments.len().min(32)], &before)?;
+        let called = self.run_call()?;
+        self.machine_mut().set_registers(&before)?;
+        Ok(called)
+    }
+
+    /// The frame of a call: the return address, room for four arguments, the others; and a zero
+    /// above it all, where a walk of the stack ends.
+    fn enter(
+        &mut self,
+        function: Va,
+        arguments: &[u64],
+        before: &Registers,
+    ) -> Result<(), CallError> {
+        let mut frame = vec![self.machine().return_landing().0];
+        frame.extend((0..arguments.len().max(4)).map(|at| arguments.get(at).copied().unwrap_or(0)));
+        frame.push(0);
+        let bytes: Vec<u8> = frame.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // Below the red zone that nobody uses, and aligned as behind a call.
+        let top =
+            (before.rsp().0 & !0xf).wrapping_sub(0x100 + (bytes.len() as u64).next_multiple_of(16));
+        let mut registers = before.clone();
+        registers.set(Gpr::Rsp, top.wrapping_sub(8));
+        registers.rip = function.0;
+        for (register, value) in [Gpr::Rcx, Gpr::Rdx, Gpr::R8, Gpr::R9]
+            .into_iter()
+            .zip(arguments)
+        {
+            registers.set(register, *value);
+        }
+        self.machine_mut().write(registers.rsp(), &bytes)?;
+        self.machine_mut().set_registers(&registers)?;
+        Ok(())
+    }
+
+    fn run_call(&mut self) -> Result<Called, CallError> {
+        let limit = self.machine().work().saturating_add(CALL_WORK);
+        let landing = self.machine().return_landing();
+        let mut hits = Vec::new();
+        loop {
+            match self.run(limit)? {
+                Exit::Halt if self.machine().registers().rip() == landing.wrapping_add(1) => {
+                    let value = self.machine().registers().get(Gpr::Rax);
+                    return Ok(Called { value, hits });
+                }
+                Exit::HardcodedBreakpoint { address } => {
+                    if let Some(check) = self.bug_check() {
+                        return Err(CallError::BugCheck(check));
+                    }
+                    hits.push(address);
+                    let mut registers = self.machine().registers();
+                    registers.rip = registers.rip.wrapping_add(1);
+                    self.machine_mut().set_registers(&registers)?;
+                }
+                exit => return Err(CallError::Stopped(exit)),
+            }
+        }
+    }
+}
