@@ -91,7 +91,7 @@ impl Bases {
             plan.reserve(name, Va(start), length, true)?;
         }
         plan.reserve("the loader's data", LOADER_DATA, 0x20_0000, true)?;
-        plan.reserve("the machine's gate", GATE.user_page, 0x2000, true)?;
+        plan.reserve("the machine's gate", GATE.user_page, 0x3000, true)?;
         for processor in 0..PROCESSORS {
             plan.reserve(
                 "a processor's control region",

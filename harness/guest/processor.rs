@@ -5,7 +5,7 @@ use super::arena::Arena;
 use super::layout::{self, DESCRIPTORS, GATE, TASK_OFFSET};
 use super::loader::put_arena;
 use crate::address::Va;
-use crate::machine::paging::{Access, AddressSpaceBuilder};
+use crate::machine::paging::{Access, AddressSpaceBuilder, PAGE_SIZE};
 
 /// The descriptor table's length in bytes (Windows 7 x64: limit 7f).
 pub(super) const GDT_LENGTH: u16 = 0x80;
@@ -78,10 +78,11 @@ fn map_gate(space: &mut AddressSpaceBuilder<'_>) -> Result<(), LabError> {
         &kernel,
         Access {
             user: false,
-            write: true,
+            write: false,
             execute: true,
         },
-    )
+    )?;
+    Ok(space.map(GATE.data_page(), PAGE_SIZE, Access::KERNEL_DATA)?)
 }
 
 fn slot(table: Va, selector: u16) -> Va {

@@ -146,6 +146,7 @@ impl Machine {
                 .run(work_limit.max(self.work().saturating_add(1)));
         }
         self.root = Pa(self.engine.cr3());
+        self.publish_system_call_entry();
         self.fault_pending = matches!(exit, Exit::Fault(_));
         Ok(exit)
     }

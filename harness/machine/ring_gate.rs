@@ -13,7 +13,7 @@ use crate::address::Va;
 pub struct RingGate {
     /// A page of code that user mode may execute.
     pub user_page: Va,
-    /// A page of code and data for ring 0.
+    /// A page of code for ring 0, with a page of data behind it.
     pub kernel_page: Va,
     /// The selector of the call gate in the GDT; its descriptor takes 16 bytes.
     pub selector: u16,
@@ -25,10 +25,11 @@ const BEHIND_GATE: usize = 0;
 const IRET: usize = 0x20;
 /// Offset of a `hlt`.
 const HALT: usize = 0x30;
-/// Offset of the system call entry's address.
-const ENTRY: usize = 0x40;
+/// Offset of the system call entry's address: in the page behind the code, since a write to a page
+/// of code costs the engine all its translated code.
+const ENTRY: usize = 0x1000;
 /// Offset of the frame for the `iretq`.
-const FRAME: usize = 0x80;
+const FRAME: usize = 0x1040;
 /// Offset in the user page of an `int 3`.
 const USER_LANDING: usize = 0x20;
 
@@ -68,7 +69,6 @@ impl RingGate {
         code.extend([0x48, 0xcf]);
         code.resize(HALT, 0xcc);
         code.push(0xf4);
-        code.resize(FRAME + 5 * 8, 0xcc);
         code
     }
 
@@ -88,11 +88,21 @@ impl RingGate {
         [low, target >> 32]
     }
 
-    /// Whether an address is in one of the two pages.
+    /// The page of data behind the kernel page.
+    ///
+    /// ```
+    /// use poolhit::{address::Va, machine::RingGate};
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// assert_eq!(gate.data_page(), Va(0x3000));
+    /// ```
+    pub fn data_page(&self) -> Va {
+        self.kernel_page.wrapping_add(PAGE_SIZE)
+    }
+
+    /// Whether an address is in one of the pages of code.
     pub(super) fn contains(&self, address: Va) -> bool {
-        [self.user_page, self.kernel_page]
-            .iter()
-            .any(|page| address - *page < PAGE_SIZE)
+        let pages = [self.user_page, self.kernel_page];
+        pages.iter().any(|page| address - *page < PAGE_SIZE)
     }
 
     /// The first instruction behind the gate.

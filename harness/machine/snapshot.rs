@@ -1,10 +1,9 @@
 //! A machine's state, kept to come back to.
 
-use super::paging::executable_pages;
+use super::paging::{PageSet, executable_pages};
 use super::unicorn::EngineState;
 use super::{EngineError, Machine};
 use crate::address::Pa;
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// The memory and processor of a [`Machine`] at one moment. It belongs to the machine it was taken
@@ -16,7 +15,7 @@ pub struct Snapshot {
     root: Pa,
     system_call_entry: u64,
     /// Physical pages that code can be in.
-    executable: BTreeSet<u64>,
+    executable: PageSet,
 }
 
 impl fmt::Debug for Snapshot {
@@ -59,14 +58,15 @@ impl Machine {
     /// # Errors
     /// The engine refuses.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), EngineError> {
-        let mut executable = executable_pages(self.engine.ram(), self.root);
+        let executable = executable_pages(self.engine.ram(), self.root);
         let changed = self.engine.restore_memory(&snapshot.pages);
         self.engine.restore(&snapshot.state)?;
         self.root = snapshot.root;
         self.system_call_entry = snapshot.system_call_entry;
         self.fault_pending = false;
-        executable.extend(&snapshot.executable);
-        if changed.iter().any(|page| executable.contains(page)) {
+        let holds_code =
+            |&page: &u64| executable.contains(page) || snapshot.executable.contains(page);
+        if changed.iter().any(holds_code) {
             self.engine.code_changed()?;
         }
         self.engine.tables_changed()
