@@ -87,7 +87,8 @@ pub struct Session {
     lab: Lab,
     modules: Modules,
     breakpoints: Breakpoints,
-    /// The break instruction that the guest is stopped at, to be passed when it goes on.
+    /// The break instruction that stopped the guest, to be passed when it goes on. One that it has
+    /// only come to, by a budget or a breakpoint, is still to be executed.
     stopped_at: Option<Va>,
     budget: u64,
     /// The work at which the run in progress is out of budget.
@@ -295,8 +296,9 @@ impl Session {
         self.modules = self.lab.modules();
         let machine = self.lab.machine();
         let (address, work) = (machine.registers().rip(), machine.work());
+        let executed = matches!(exit, Exit::HardcodedBreakpoint { .. });
+        self.stopped_at = executed.then_some(address);
         let reason = self.reason(exit, address);
-        self.stopped_at = (!matches!(reason, StopReason::Breakpoint { .. })).then_some(address);
         Ok(Stop {
             reason,
             address,

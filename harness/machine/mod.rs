@@ -122,7 +122,8 @@ impl Machine {
 
     /// Runs the guest until it stops or has done `work_limit` units of work in all.
     ///
-    /// A breakpoint at the current instruction is passed, as debuggers do when they go on.
+    /// A breakpoint at the instruction that the last run stopped at is passed, as debuggers do when
+    /// they go on; but not if the run stopped there by its limit, which nobody has seen.
     ///
     /// # Errors
     /// The engine refuses what it is documented to do. What the guest does is never an error but
@@ -135,11 +136,11 @@ impl Machine {
                 self.enter_ring_3()?;
             }
         }
-        self.publish_system_call_entry();
         let exit = self.engine.run(work_limit);
         self.root = Pa(self.engine.cr3());
-        // The guest may have set its system call entry in this very run, before the first call.
         self.fault_pending = matches!(exit, Exit::Fault(_));
+        // Behind the run and not in front of it: a run that does nothing changes nothing.
+        self.publish_system_call_entry();
         Ok(exit)
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Engine {
     /// A ring 0 state from before any fault.
     clean: Context,
     breakpoints: BTreeMap<u64, UcHookId>,
+    /// Where the last run stopped, unless by its limit.
+    stopped_at: Option<u64>,
     ram: GuestRam,
 }
 
@@ -67,6 +69,7 @@ impl Engine {
             clean: uc.context_init().refused("keep its state")?,
             uc,
             breakpoints: BTreeMap::new(),
+            stopped_at: None,
             ram,
         };
         engine.start_paging(cr3)?;
@@ -104,7 +107,9 @@ impl Engine {
     /// Runs from the current instruction until something stops it or the work reaches `limit`.
     pub fn run(&mut self, limit: u64) -> Exit {
         let rip = self.rip();
-        let resume_at = self.breakpoints.contains_key(&rip).then_some(rip);
+        let work = self.work();
+        // A limit that ended the last run in front of a breakpoint must not hide it.
+        let resume_at = self.stopped_at.filter(|stop| *stop == rip);
         let state = self.uc.get_data_mut();
         state.limit = limit;
         state.exit = None;
@@ -114,22 +119,29 @@ impl Engine {
         let at = self.rip();
         let state = self.uc.get_data_mut();
         state.leave_block_at(at);
-        match (state.exit.take(), result) {
+        let exit = match (state.exit.take(), result) {
             (Some(exit), _) => exit,
             (None, Ok(())) => Exit::Halt,
             (None, Err(error)) => Exit::Engine(reason(error)),
+        };
+        if exit != Exit::Limit {
+            self.stopped_at = Some(at);
+        } else if self.work() != work {
+            self.stopped_at = None;
         }
+        exit
     }
 
     /// Runs a few instructions of the machine's own from `start` on, up to one that stops it;
     /// nothing is counted.
     pub fn run_aside(&mut self, start: Va) -> Exit {
-        let work = self.work();
+        let (work, stopped_at) = (self.work(), self.stopped_at);
         let exit = match self.uc.reg_write(Reg::RIP, start.0) {
             Ok(()) => self.run(u64::MAX),
             Err(error) => Exit::Engine(reason(error)),
         };
         self.uc.get_data_mut().work = work;
+        self.stopped_at = stopped_at;
         exit
     }
 
