@@ -14,6 +14,8 @@ use std::fmt::Debug;
 const MEMORY: u64 = 16 << 20;
 const LEAK: &[u8; 4] = b"Leak";
 const LEAK_PAGED: &[u8; 4] = b"Lea2";
+/// A tag that nobody uses.
+const NO_TAG: &[u8; 4] = b"None";
 
 fn lab(tag: &[u8; 4]) -> Lab {
     let mut lab = Lab::builder().memory(MEMORY).build().unwrap();

@@ -1,6 +1,6 @@
 //! Stopping a session on its way, by a budget or a break-in, loses no other stop.
 
-use crate::{LEAK_PAGED, first_difference, lab};
+use crate::{LEAK_PAGED, NO_TAG, first_difference, lab};
 use poolhit::debugger::SessionError;
 use poolhit::{Session, Stop, StopReason};
 use proptest::collection::vec;
@@ -113,4 +113,30 @@ proptest! {
         prop_assert_eq!(end, &StopReason::Idle { exit_status: Some(0) });
         prop_assert!(run() == (trace, hits, hash), "the same break-ins, another history");
     }
+}
+
+/// A guest that has interrupts off takes a break-in later, even if it comes to breakpoints that go
+/// on by themselves in between.
+#[test]
+fn a_break_in_waits_for_interrupts_to_be_on() {
+    let mut waited = 0;
+    for work in (0..60).step_by(5) {
+        let mut session = Session::new(lab(NO_TAG));
+        let call = session.resolve("ntdll!ZwDeviceIoControlFile").unwrap();
+        session.set_breakpoint(call, "").unwrap();
+        assert_eq!(session.go().unwrap().address, call);
+        session.clear_breakpoint(0).unwrap();
+        // the kernel's entry has interrupts off
+        let entry = session.resolve("nt!KiSystemCall64").unwrap();
+        session.set_breakpoint(entry, "? 1;g").unwrap();
+        session.break_in_after(work);
+        let printed = session.execute("g").unwrap();
+        waited += usize::from(printed.starts_with("Evaluate expression: 1 ="));
+        assert_eq!(
+            Some(session.registers().rip()),
+            session.resolve("nt!RtlpBreakWithStatusInstruction"),
+            "after {work}: {printed}"
+        );
+    }
+    assert!(waited > 0);
 }
