@@ -82,6 +82,8 @@ pub struct Machine {
     system_call_entry: u64,
     /// The engine may remember a fault.
     fault_pending: bool,
+    /// The guest is in the wrong ring, and there is no way back.
+    broken: Option<EngineError>,
 }
 
 impl Machine {
@@ -117,6 +119,7 @@ impl Machine {
             root: start.root,
             system_call_entry: 0,
             fault_pending: false,
+            broken: None,
         })
     }
 
@@ -130,6 +133,7 @@ impl Machine {
     /// The engine refuses what it is documented to do. What the guest does is never an error but
     /// an [`Exit`].
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
+        self.broken.map_or(Ok(()), Err)?;
         if std::mem::take(&mut self.fault_pending) {
             let ring = self.privilege_level();
             self.engine.forget_fault()?;
@@ -175,7 +179,7 @@ impl Machine {
         let mut registers = kept.clone();
         registers.set(Gpr::Rsp, self.gate.frame().0);
         self.engine.set_registers(&registers)?;
-        let exit = self.engine.run_aside(self.gate.iret());
+        let exit = self.engine.run_aside(self.gate.iret())?;
         self.changed_ring(exit, Exit::HardcodedBreakpoint { address: landing }, &kept)
     }
 
@@ -184,7 +188,7 @@ impl Machine {
     fn enter_ring_0(&mut self) -> Result<(), EngineError> {
         let kept = self.engine.registers();
         self.write_gate(self.gate.entry(), &self.gate.halt().0.to_le_bytes())?;
-        let exit = self.engine.run_aside(self.gate.user_page);
+        let exit = self.engine.run_aside(self.gate.user_page)?;
         self.write_gate(self.gate.entry(), &self.system_call_entry.to_le_bytes())?;
         self.changed_ring(exit, Exit::Halt, &kept)
     }
@@ -195,13 +199,21 @@ impl Machine {
         wanted: Exit,
         registers: &Registers,
     ) -> Result<(), EngineError> {
-        if exit != wanted {
-            return Err(EngineError {
-                doing: "change the privilege level",
-                reason: "the guest has overwritten its descriptor tables",
-            });
+        self.engine.set_registers(registers)?;
+        if exit == wanted {
+            return Ok(());
         }
-        self.engine.set_registers(registers)
+        let error = EngineError {
+            doing: "change the privilege level",
+            reason: "the guest has overwritten its descriptor tables or a stack",
+        };
+        // In ring 3, nothing has happened yet but perhaps a fault. Elsewhere the guest's next
+        // instruction would run with the wrong privileges, so it never does.
+        self.fault_pending = true;
+        if self.privilege_level() != 3 {
+            self.broken = Some(error);
+        }
+        Err(error)
     }
 
     /// Writes into the kernel page of the gate.
@@ -219,6 +231,7 @@ impl Machine {
     /// # Errors
     /// The guest has interrupts off, no gate for this one, or no stack for it.
     pub fn interrupt(&mut self, vector: u8) -> Result<(), InterruptError> {
+        self.broken.map_or(Ok(()), Err)?;
         let before = self.engine.registers();
         // In the gate's pages the processor is in the middle of what is one instruction.
         if before.rflags & INTERRUPT_FLAG == 0 || self.gate.contains(before.rip()) {
@@ -241,6 +254,8 @@ impl Machine {
             stack.into(),
         ];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // The way to ring 0 uses the same stack, so look before going it.
+        self.read(Va(frame), &mut [0; 5 * 8])?;
         if ring == 3 {
             self.enter_ring_0()?;
         }
@@ -320,8 +335,7 @@ impl Machine {
     /// # Errors
     /// The engine refuses.
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
-        self.fault_pending |= self.engine.clear_breakpoint(address)?;
-        Ok(())
+        self.engine.clear_breakpoint(address)
     }
 
     /// Sends the guest a byte through the serial port that its debugger support polls.
