@@ -80,8 +80,10 @@ pub struct Machine {
     root: Pa,
     /// LSTAR, as of the last run.
     system_call_entry: u64,
-    /// A fault that the engine still remembers.
+    /// The engine may remember a fault.
     fault_pending: bool,
+    /// The guest is in the wrong ring, and there is no way back.
+    broken: Option<EngineError>,
 }
 
 impl Machine {
@@ -117,18 +119,21 @@ impl Machine {
             root: start.root,
             system_call_entry: 0,
             fault_pending: false,
+            broken: None,
         })
     }
 
     /// Runs the guest until it stops or has done `work_limit` units of work in all.
     ///
-    /// A breakpoint at the instruction that the last run stopped at is passed, as debuggers do when
-    /// they go on; but not if the run stopped there by its limit, which nobody has seen.
+    /// A breakpoint that the guest stopped at, or that was set while it stood there, is passed, as
+    /// debuggers do when they go on. One that the guest stands at for another reason (the limit, an
+    /// interrupt's handler) has not been reported, and stops it.
     ///
     /// # Errors
     /// The engine refuses what it is documented to do. What the guest does is never an error but
     /// an [`Exit`].
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
+        self.broken.map_or(Ok(()), Err)?;
         if std::mem::take(&mut self.fault_pending) {
             let ring = self.privilege_level();
             self.engine.forget_fault()?;
@@ -136,7 +141,16 @@ impl Machine {
                 self.enter_ring_3()?;
             }
         }
-        let exit = self.engine.run(work_limit);
+        let mut exit = self.engine.run(work_limit);
+        while self.engine.entry_moved() {
+            // The guest has moved its entry in this very run, and is about to call it. The call
+            // belongs to a block that was begun within the limit.
+            self.root = Pa(self.engine.cr3());
+            self.publish_system_call_entry();
+            exit = self
+                .engine
+                .run(work_limit.max(self.work().saturating_add(1)));
+        }
         self.root = Pa(self.engine.cr3());
         self.fault_pending = matches!(exit, Exit::Fault(_));
         // Behind the run and not in front of it: a run that does nothing changes nothing.
@@ -149,6 +163,7 @@ impl Machine {
         let entry = self.engine.msr(Msr::Lstar);
         if entry != self.system_call_entry {
             self.system_call_entry = entry;
+            self.engine.publish_entry(entry);
             // Memory that the loader mapped; were it gone, the call itself would fault.
             let _ = self.write_gate(self.gate.entry(), &entry.to_le_bytes());
         }
@@ -165,7 +180,7 @@ impl Machine {
         let mut registers = kept.clone();
         registers.set(Gpr::Rsp, self.gate.frame().0);
         self.engine.set_registers(&registers)?;
-        let exit = self.engine.run_aside(self.gate.iret());
+        let exit = self.engine.run_aside(self.gate.iret())?;
         self.changed_ring(exit, Exit::HardcodedBreakpoint { address: landing }, &kept)
     }
 
@@ -174,7 +189,7 @@ impl Machine {
     fn enter_ring_0(&mut self) -> Result<(), EngineError> {
         let kept = self.engine.registers();
         self.write_gate(self.gate.entry(), &self.gate.halt().0.to_le_bytes())?;
-        let exit = self.engine.run_aside(self.gate.user_page);
+        let exit = self.engine.run_aside(self.gate.user_page)?;
         self.write_gate(self.gate.entry(), &self.system_call_entry.to_le_bytes())?;
         self.changed_ring(exit, Exit::Halt, &kept)
     }
@@ -185,13 +200,21 @@ impl Machine {
         wanted: Exit,
         registers: &Registers,
     ) -> Result<(), EngineError> {
-        if exit != wanted {
-            return Err(EngineError {
-                doing: "change the privilege level",
-                reason: "the guest has overwritten its descriptor tables",
-            });
+        self.engine.set_registers(registers)?;
+        if exit == wanted {
+            return Ok(());
         }
-        self.engine.set_registers(registers)
+        let error = EngineError {
+            doing: "change the privilege level",
+            reason: "the guest has overwritten its descriptor tables or a stack",
+        };
+        // In ring 3, nothing has happened yet but perhaps a fault. Elsewhere the guest's next
+        // instruction would run with the wrong privileges, so it never does.
+        self.fault_pending = true;
+        if self.privilege_level() != 3 {
+            self.broken = Some(error);
+        }
+        Err(error)
     }
 
     /// Writes into the kernel page of the gate.
@@ -209,6 +232,7 @@ impl Machine {
     /// # Errors
     /// The guest has interrupts off, no gate for this one, or no stack for it.
     pub fn interrupt(&mut self, vector: u8) -> Result<(), InterruptError> {
+        self.broken.map_or(Ok(()), Err)?;
         let before = self.engine.registers();
         // In the gate's pages the processor is in the middle of what is one instruction.
         if before.rflags & INTERRUPT_FLAG == 0 || self.gate.contains(before.rip()) {
@@ -231,6 +255,8 @@ impl Machine {
             stack.into(),
         ];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // The way to ring 0 uses the same stack, so look before going it.
+        self.read(Va(frame), &mut [0; 5 * 8])?;
         if ring == 3 {
             self.enter_ring_0()?;
         }

@@ -54,12 +54,10 @@ impl RingGate {
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
     /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
-    /// assert_eq!(gate.kernel_code()[0], 0xfa);
+    /// assert_eq!(gate.kernel_code()[..3], [0x48, 0x8b, 0x64]);
     /// ```
     pub fn kernel_code(&self) -> Vec<u8> {
         let mut code = vec![
-            0xfa, // cli, cld: what the system call's flag mask clears
-            0xfc, //
             0x48, 0x8b, 0x64, 0x24,
             0x10, // mov rsp, [rsp+10h]: syscall keeps the user's stack
             0xff, 0x25, // jmp qword ptr [rip+…]

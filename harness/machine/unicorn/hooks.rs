@@ -1,13 +1,14 @@
 //! What the engine calls while it runs: blocks of code, interrupts, faults, system calls, ports and
 //! the time stamp counter.
 
-use super::{EngineError, Refusal, Uc};
+use super::registers::read_msr;
+use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
 use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
 use std::ffi::{c_int, c_void};
 use unicorn_engine::hook::sys;
-use unicorn_engine::{HookType, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
+use unicorn_engine::{HookType, Prot, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
 
 /// What the hooks share with the code around the engine.
 pub struct State {
@@ -19,8 +20,14 @@ pub struct State {
     pub exit: Option<Exit>,
     /// The breakpoint that the run starts at, and must not stop at again.
     pub resume_at: Option<u64>,
+    /// The machine's own instructions run, not the guest's: breakpoints do not count.
+    pub aside: bool,
     /// The far call that stands for `syscall`.
-    pub syscall_target: u64,
+    syscall_target: u64,
+    /// Where the code behind that call goes.
+    pub entry: u64,
+    /// The run ended in front of a `syscall`, since the guest has moved its entry.
+    pub entry_moved: bool,
     pub port: DebugPort,
 }
 
@@ -32,8 +39,10 @@ impl State {
             limit: 0,
             exit: None,
             resume_at: None,
-            // the engine adds the length of `syscall` to what the hook sets
-            syscall_target: syscall_target.0.wrapping_sub(2),
+            aside: false,
+            syscall_target: syscall_target.0,
+            entry: 0,
+            entry_moved: false,
             port: DebugPort::default(),
         }
     }
@@ -67,8 +76,9 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
     .refused(doing)?;
     uc.add_insn_sys_hook(X86Insn::SYSCALL, 1, 0, on_system_call)
         .refused(doing)?;
-    uc.add_insn_in_hook(|uc, port, _size| uc.get_data_mut().port.input(port))
+    uc.add_insn_sys_hook(X86Insn::SYSENTER, 1, 0, on_fast_system_call)
         .refused(doing)?;
+    uc.add_insn_in_hook(on_port_input).refused(doing)?;
     uc.add_insn_out_hook(|_, _, _, _| {}).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSCP).refused(doing)
@@ -87,20 +97,58 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     state.block = address..address.wrapping_add(u64::from(size));
 }
 
-/// The engine does not execute `syscall`; a far call does instead (see `ring_gate`).
+/// The engine does not execute `syscall`; a far call does instead (see `ring_gate`). From ring 0
+/// there is no ring to change, so a jump will do.
 fn on_system_call(uc: &mut Unicorn<'_, State>) {
+    const LENGTH: u64 = 2;
     let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
-    let flags = uc.reg_read(Reg::RFLAGS).unwrap_or(2);
-    let target = uc.get_data().syscall_target;
-    let _ = uc.reg_write(Reg::RCX, rip.wrapping_add(2));
-    let _ = uc.reg_write(Reg::R11, flags);
-    let _ = uc.reg_write(Reg::RIP, target);
+    let entry = read_msr(uc, Msr::Lstar);
+    let kernel = uc.reg_read(Reg::CS).unwrap_or(0) & 3 == 0;
+    let state = uc.get_data_mut();
+    let target = if kernel {
+        entry
+    } else if entry == state.entry {
+        state.syscall_target
+    } else {
+        state.entry_moved = true;
+        state.leave_block_at(rip);
+        let _ = uc.emu_stop();
+        rip
+    };
+    // The engine adds the instruction's length to this.
+    let _ = uc.reg_write(Reg::RIP, target.wrapping_sub(LENGTH));
+    if target != rip {
+        let flags = uc.reg_read(Reg::RFLAGS).unwrap_or(2);
+        let mask = read_msr(uc, Msr::Fmask);
+        let _ = uc.reg_write(Reg::RCX, rip.wrapping_add(LENGTH));
+        let _ = uc.reg_write(Reg::R11, flags);
+        let _ = uc.reg_write(Reg::RFLAGS, flags & !mask);
+    }
+}
+
+/// The engine does not execute `sysenter` either. No 64-bit Windows sets up what it needs, and
+/// without that it is a general-protection fault.
+fn on_fast_system_call(uc: &mut Unicorn<'_, State>) {
+    const LENGTH: u64 = 2;
+    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    stop_with_fault(uc, 13);
+    let _ = uc.reg_write(Reg::RIP, rip.wrapping_sub(LENGTH));
+}
+
+/// A port is read. There are none for ring 3: the engine does not check, and a hook cannot raise
+/// the exception.
+fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
+    if uc.reg_read(Reg::CS).unwrap_or(0) & 3 == 0 {
+        uc.get_data_mut().port.input(port)
+    } else {
+        u32::MAX
+    }
 }
 
 /// A breakpoint's instruction is about to execute.
 pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
     let state = uc.get_data_mut();
-    if state.resume_at.take() == Some(address) {
+    if state.aside || state.resume_at.take() == Some(address) {
         return;
     }
     state.exit.get_or_insert(Exit::Breakpoint {
@@ -111,18 +159,43 @@ pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
 
 /// Interrupts and exceptions: all of them end the run, `rip` being at the instruction.
 fn on_interrupt(uc: &mut Unicorn<'_, State>, vector: u32) {
-    if vector == 3 {
+    let length = software_interrupt(uc, vector);
+    if length > 0 {
         // The engine is behind the instruction; debuggers report the instruction itself.
-        let rip = uc.reg_read(Reg::RIP).unwrap_or(0).wrapping_sub(1);
+        let rip = uc.reg_read(Reg::RIP).unwrap_or(0).wrapping_sub(length);
         let _ = uc.reg_write(Reg::RIP, rip);
-        let state = uc.get_data_mut();
-        state.leave_block_at(rip);
-        state
-            .exit
-            .get_or_insert(Exit::HardcodedBreakpoint { address: Va(rip) });
-        let _ = uc.emu_stop();
-    } else {
-        stop_with_fault(uc, vector);
+        if vector == 3 {
+            let state = uc.get_data_mut();
+            state.leave_block_at(rip);
+            state
+                .exit
+                .get_or_insert(Exit::HardcodedBreakpoint { address: Va(rip) });
+            let _ = uc.emu_stop();
+            return;
+        }
+    }
+    stop_with_fault(uc, vector);
+}
+
+/// The length of the `int` instruction that has just executed, or 0 if the interrupt is an
+/// exception. The engine does not tell; but `int` ends a block and leaves `rip` behind it, and
+/// other than that only a fault on fetching what follows a block does.
+fn software_interrupt(uc: &Unicorn<'_, State>, vector: u32) -> u64 {
+    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    let block = &uc.get_data().block;
+    let fetching = vector == 14 && uc.reg_read(Reg::CR2) == Ok(rip);
+    if block.is_empty() || block.end != rip || fetching {
+        return 0;
+    }
+    let byte = |before: u64| {
+        let mut byte = [0];
+        let read = uc.vmem_read(rip.wrapping_sub(before), Prot::EXEC, &mut byte);
+        read.map_or(0, |()| byte[0])
+    };
+    match byte(1) {
+        number if u32::from(number) == vector && byte(2) == 0xcd => 2,
+        _ if vector == 3 => 1,
+        _ => 0,
     }
 }
 
@@ -139,24 +212,38 @@ fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
     let _ = uc.emu_stop();
 }
 
-/// Gives `rdtsc` and `rdtscp` the work done so far; the engine's own would be the host's clock.
+/// Gives `rdtsc` and `rdtscp` the work done so far, and the latter `IA32_TSC_AUX` too; the engine's
+/// own time would be the host's clock.
 fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
     /// For these two instructions the engine wants an answer, whether to skip its own doing. The
     /// binding's closures for instruction hooks cannot answer, so this goes past them.
-    unsafe extern "C" fn time_stamp(uc: *mut sys::uc_engine, state: *mut c_void) -> c_int {
+    unsafe extern "C" fn time_stamp<const AUX: bool>(
+        uc: *mut sys::uc_engine,
+        state: *mut c_void,
+    ) -> c_int {
         let mut rip = 0u64;
         // SAFETY: `state` is the engine's own data, which lives in one place as long as the
         // engine; the engine calls back on the thread that runs it, and no reference to the data
-        // is alive then. The registers read and written here are 64 bits wide.
+        // is alive then. The registers read and written here are 64 bits wide, but for the
+        // structure of a model-specific register: its number in 32 bits, padding, its value.
         unsafe {
             sys::uc_reg_read(uc, Reg::RIP.into(), (&raw mut rip).cast());
             let time = (*state.cast::<State>()).work_at(rip);
             let (low, high) = (time & 0xffff_ffff, time >> 32);
             sys::uc_reg_write(uc, Reg::RAX.into(), (&raw const low).cast());
             sys::uc_reg_write(uc, Reg::RDX.into(), (&raw const high).cast());
+            if AUX {
+                let mut msr = [Msr::TscAux as u64, 0];
+                sys::uc_reg_read(uc, Reg::MSR.into(), (&raw mut msr).cast());
+                sys::uc_reg_write(uc, Reg::RCX.into(), (&raw const msr[1]).cast());
+            }
         }
         1
     }
+    let callback = match instruction {
+        X86Insn::RDTSCP => time_stamp::<true>,
+        _ => time_stamp::<false>,
+    };
     let state: *mut State = uc.get_data_mut();
     let mut hook: sys::uc_hook = 0;
     // SAFETY: the callback has the form that the engine's manual gives for these instructions;
@@ -166,7 +253,7 @@ fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
             uc.get_handle(),
             &raw mut hook,
             HookType::INSN.0 as c_int,
-            time_stamp as *mut c_void,
+            callback as *mut c_void,
             state.cast(),
             1u64,
             0u64,

@@ -20,12 +20,11 @@ use super::ram::GuestRam;
 use crate::address::Va;
 use std::collections::BTreeMap;
 use std::fmt;
-use unicorn_engine::{Arch, Context, Mode, Prot, RegisterX86 as Reg, UcHookId, Unicorn};
+use unicorn_engine::{
+    Arch, Context, Mode, Prot, RegisterX86 as Reg, UcHookId, Unicorn, X86CpuModel,
+};
 
 type Uc = Unicorn<'static, State>;
-
-/// No instruction is ever there: not a canonical address.
-const NOWHERE: u64 = 0x7fff_0000_0000_0000;
 
 /// One emulated x64 processor and the memory it runs on.
 pub(super) struct Engine {
@@ -34,7 +33,8 @@ pub(super) struct Engine {
     /// A ring 0 state from before any fault.
     clean: Context,
     breakpoints: BTreeMap<u64, UcHookId>,
-    /// Where the last run stopped, unless by its limit.
+    /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
+    /// passes it.
     stopped_at: Option<u64>,
     ram: GuestRam,
 }
@@ -57,14 +57,21 @@ impl Engine {
         syscall_target: Va,
     ) -> Result<Engine, EngineError> {
         let state = State::new(syscall_target);
-        let mut uc =
-            Unicorn::new_with_data(Arch::X86, Mode::MODE_64, state).refused("make a processor")?;
+        let doing = "make a processor";
+        let mut uc = Unicorn::new_with_data(Arch::X86, Mode::MODE_64, state).refused(doing)?;
+        // Of Windows 7's time, and the last one without `rdrand`, which would ask the host.
+        uc.ctl_set_cpu_model(X86CpuModel::SANDYBRIDGE as i32)
+            .refused(doing)?;
         // SAFETY: the mapping is `ram.size()` bytes long, page-aligned, and lives as long as the
         // engine, since both are fields of the same struct and the engine is dropped first.
         unsafe {
             uc.mem_map_ptr(0, ram.size(), Prot::ALL, ram.host_pointer().cast())
                 .refused("map the guest's memory")?;
         }
+        // With a list of addresses to end a run at, empty, no address ends one. The other way, one
+        // address given to each run, makes the engine look that address up after the run, and where
+        // it cannot be reached remember an exception.
+        uc.ctl_exits_enable().refused("run without an end")?;
         let mut engine = Engine {
             clean: uc.context_init().refused("keep its state")?,
             uc,
@@ -73,6 +80,7 @@ impl Engine {
             ram,
         };
         engine.start_paging(cr3)?;
+        engine.start_floats()?;
         engine.set_table(Table::Gdt, gdt)?;
         engine.set_table(Table::Task, task)?;
         engine.uc.reg_write(Reg::CS, 0x10).refused("load CS")?;
@@ -108,14 +116,13 @@ impl Engine {
     pub fn run(&mut self, limit: u64) -> Exit {
         let rip = self.rip();
         let work = self.work();
-        // A limit that ended the last run in front of a breakpoint must not hide it.
-        let resume_at = self.stopped_at.filter(|stop| *stop == rip);
+        let resume_at = self.stopped_at.filter(|&at| at == rip);
         let state = self.uc.get_data_mut();
         state.limit = limit;
         state.exit = None;
         state.resume_at = resume_at;
         state.block = 0..0;
-        let result = self.uc.emu_start(rip, NOWHERE, 0, 0);
+        let result = self.uc.emu_start(rip, 0, 0, 0);
         let at = self.rip();
         let state = self.uc.get_data_mut();
         state.leave_block_at(at);
@@ -124,25 +131,43 @@ impl Engine {
             (None, Ok(())) => Exit::Halt,
             (None, Err(error)) => Exit::Engine(reason(error)),
         };
-        if exit != Exit::Limit {
-            self.stopped_at = Some(at);
-        } else if self.work() != work {
-            self.stopped_at = None;
-        }
+        self.stopped_at = match exit {
+            // a run that did nothing
+            Exit::Limit if self.work() == work => self.stopped_at,
+            Exit::Limit | Exit::Halt => None,
+            // in front of an instruction whose breakpoint has been reported, now or before
+            _ => Some(at),
+        };
         exit
     }
 
+    /// Whether the last run ended only because the system call entry is not the one published.
+    pub fn entry_moved(&mut self) -> bool {
+        std::mem::take(&mut self.uc.get_data_mut().entry_moved)
+    }
+
+    /// Says where the code behind the ring gate goes.
+    pub fn publish_entry(&mut self, entry: u64) {
+        self.uc.get_data_mut().entry = entry;
+    }
+
     /// Runs a few instructions of the machine's own from `start` on, up to one that stops it;
-    /// nothing is counted.
-    pub fn run_aside(&mut self, start: Va) -> Exit {
+    /// nothing is counted, breakpoints are passed, and CR2 stays as it was.
+    pub fn run_aside(&mut self, start: Va) -> Result<Exit, EngineError> {
+        /// More than those instructions have: what is behind it is the guest's doing.
+        const BYTES: u64 = 0x40;
+        let doing = "change the privilege level";
         let (work, stopped_at) = (self.work(), self.stopped_at);
-        let exit = match self.uc.reg_write(Reg::RIP, start.0) {
-            Ok(()) => self.run(u64::MAX),
-            Err(error) => Exit::Engine(reason(error)),
-        };
-        self.uc.get_data_mut().work = work;
+        let accessed = self.uc.reg_read(Reg::CR2).refused(doing)?;
+        self.uc.reg_write(Reg::RIP, start.0).refused(doing)?;
+        self.uc.get_data_mut().aside = true;
+        let exit = self.run(work.saturating_add(BYTES));
+        let state = self.uc.get_data_mut();
+        state.aside = false;
+        state.work = work;
         self.stopped_at = stopped_at;
-        exit
+        self.uc.reg_write(Reg::CR2, accessed).refused(doing)?;
+        Ok(exit)
     }
 
     pub fn work(&self) -> u64 {
@@ -162,7 +187,11 @@ impl Engine {
         self.uc.ctl_flush_tb().refused("drop translated code")
     }
 
+    /// One set where the processor is stands for having stopped there.
     pub fn set_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
+        if address.0 == self.rip() {
+            self.stopped_at = Some(address.0);
+        }
         if self.breakpoints.contains_key(&address.0) {
             return Ok(());
         }
@@ -177,10 +206,15 @@ impl Engine {
     }
 
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
+        let doing = "remove a breakpoint";
         let Some(hook) = self.breakpoints.remove(&address.0) else {
             return Ok(());
         };
-        self.uc.remove_hook(hook).refused("remove a breakpoint")?;
+        // The engine looks the address up, and where that cannot be reached remembers an
+        // exception: put the processor back to where it was.
+        let before = self.uc.context_init().refused(doing)?;
+        self.uc.remove_hook(hook).refused(doing)?;
+        self.uc.context_restore(&before).refused(doing)?;
         self.code_changed()
     }
 }

@@ -1,9 +1,10 @@
 //! Reading and writing the engine's registers.
 
+use super::hooks::State;
 use super::{Engine, EngineError, Refusal};
 use crate::registers::Registers;
 use unicorn_engine::hook::sys;
-use unicorn_engine::{RegisterX86 as Reg, uc_error};
+use unicorn_engine::{RegisterX86 as Reg, Unicorn, uc_error};
 
 /// A system register that the machine reads or writes by number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,11 +107,51 @@ const MSR_SIZE: usize = 16;
 /// The size of the engine's structure for a descriptor-table register.
 const TABLE_SIZE: usize = 24;
 
+/// The size of a floating-point register.
+const FLOAT_SIZE: usize = 10;
+
+const FLOATS: [Reg; 8] = [
+    Reg::FP0,
+    Reg::FP1,
+    Reg::FP2,
+    Reg::FP3,
+    Reg::FP4,
+    Reg::FP5,
+    Reg::FP6,
+    Reg::FP7,
+];
+
+/// What else floating-point arithmetic depends on.
+const FLOAT_CONTROL: [Reg; 4] = [Reg::FPSW, Reg::FPCW, Reg::FPTAG, Reg::MXCSR];
+
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .rev()
         .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+}
+
+/// Reads a register that is a structure, into a buffer of the structure's size.
+fn read_structure<const SIZE: usize>(
+    uc: &Unicorn<'_, State>,
+    register: Reg,
+    mut bytes: [u8; SIZE],
+) -> [u8; SIZE] {
+    const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == FLOAT_SIZE) };
+    // SAFETY: for these registers the engine reads and writes a structure of at most this size:
+    // uc_x86_msr (u32 number, u64 value), uc_x86_mmr (u16 selector, u64 base, u32 limit,
+    // u32 flags) or the ten bytes of a float. It fails only for a register that does not exist.
+    let error =
+        unsafe { sys::uc_reg_read(uc.get_handle(), register.into(), bytes.as_mut_ptr().cast()) };
+    debug_assert_eq!(error, uc_error::OK);
+    bytes
+}
+
+/// Reads a model-specific register, from a hook or between runs.
+pub fn read_msr(uc: &Unicorn<'_, State>, msr: Msr) -> u64 {
+    let mut bytes = [0; MSR_SIZE];
+    bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
+    little_endian(&read_structure(uc, Reg::MSR, bytes)[8..])
 }
 
 impl Engine {
@@ -170,31 +211,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads a register that is a structure, into a buffer of the structure's size.
-    fn read_structure<const SIZE: usize>(
-        &self,
-        register: Reg,
-        mut bytes: [u8; SIZE],
-    ) -> [u8; SIZE] {
-        const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE) };
-        // SAFETY: for these registers the engine reads and writes a structure of at most this
-        // size: uc_x86_msr (u32 number, u64 value) or uc_x86_mmr (u16 selector, u64 base,
-        // u32 limit, u32 flags). It fails only for a register that does not exist.
-        let error = unsafe {
-            sys::uc_reg_read(
-                self.uc.get_handle(),
-                register.into(),
-                bytes.as_mut_ptr().cast(),
-            )
-        };
-        debug_assert_eq!(error, uc_error::OK);
-        bytes
-    }
-
     pub fn msr(&self, msr: Msr) -> u64 {
-        let mut bytes = [0; MSR_SIZE];
-        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-        little_endian(&self.read_structure(Reg::MSR, bytes)[8..])
+        read_msr(&self.uc, msr)
     }
 
     pub fn set_msr(&mut self, msr: Msr, value: u64) -> Result<(), EngineError> {
@@ -207,7 +225,7 @@ impl Engine {
     }
 
     pub fn table(&self, table: Table) -> TableRegister {
-        let bytes = self.read_structure(table.register(), [0; TABLE_SIZE]);
+        let bytes = read_structure(&self.uc, table.register(), [0; TABLE_SIZE]);
         TableRegister {
             selector: little_endian(&bytes[..2]) as u16,
             base: little_endian(&bytes[8..16]),
@@ -227,6 +245,17 @@ impl Engine {
             .refused("load a descriptor table")
     }
 
+    /// Floating-point registers as after `fninit`, and MXCSR as after a reset (Intel SDM volume 3,
+    /// table 9-1); the engine has zeros.
+    pub fn start_floats(&mut self) -> Result<(), EngineError> {
+        for (register, value) in FLOAT_CONTROL.into_iter().zip([0, 0x37f, 0xffff, 0x1f80]) {
+            self.uc
+                .reg_write(register, value)
+                .refused("set up floating-point arithmetic")?;
+        }
+        Ok(())
+    }
+
     /// Makes the engine forget that an exception is being delivered: it never delivers one, and
     /// would take the next for a double fault. Afterwards the processor is in ring 0 with all
     /// other registers as they were.
@@ -235,7 +264,8 @@ impl Engine {
         let registers = self.registers();
         let msrs = Msr::ALL.map(|msr| self.msr(msr));
         let control = CONTROL.map(|register| self.register(register));
-        let mxcsr = self.register(Reg::MXCSR);
+        let floats = FLOATS.map(|float| read_structure(&self.uc, float, [0; FLOAT_SIZE]));
+        let float_control = FLOAT_CONTROL.map(|register| self.register(register));
         let (gdt, idt, task) = (
             self.table(Table::Gdt),
             self.table(Table::Idt),
@@ -248,7 +278,12 @@ impl Engine {
         for (msr, value) in Msr::ALL.into_iter().zip(msrs) {
             self.set_msr(msr, value)?;
         }
-        self.uc.reg_write(Reg::MXCSR, mxcsr).refused(doing)?;
+        for (register, value) in FLOATS.into_iter().zip(floats) {
+            self.uc.reg_write_long(register, &value).refused(doing)?;
+        }
+        for (register, value) in FLOAT_CONTROL.into_iter().zip(float_control) {
+            self.uc.reg_write(register, value).refused(doing)?;
+        }
         self.set_table(Table::Gdt, gdt)?;
         self.set_table(Table::Idt, idt)?;
         self.set_table(Table::Task, task)?;
