@@ -85,6 +85,8 @@ pub struct Machine {
     system_call_entry: u64,
     /// The engine may remember a fault.
     fault_pending: bool,
+    /// The guest is in the wrong ring, and there is no way back.
+    broken: Option<EngineError>,
 }
 
 impl Machine {
@@ -120,6 +122,7 @@ impl Machine {
             root: start.root,
             system_call_entry: 0,
             fault_pending: false,
+            broken: None,
         })
     }
 
@@ -133,8 +136,8 @@ impl Machine {
     /// The engine refuses what it is documented to do. What the guest does is never an error but
     /// an [`Exit`].
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
+        self.broken.map_or(Ok(()), Err)?;
         self.settle_fault()?;
-        self.publish_system_call_entry();
         let mut exit = self.engine.run(work_limit);
         while self.engine.entry_moved() {
             // The guest has moved its entry in this very run, and is about to call it. The call
@@ -146,8 +149,9 @@ impl Machine {
                 .run(work_limit.max(self.work().saturating_add(1)));
         }
         self.root = Pa(self.engine.cr3());
-        self.publish_system_call_entry();
         self.fault_pending = matches!(exit, Exit::Fault(_));
+        // Behind the run and not in front of it: a run that does nothing changes nothing.
+        self.publish_system_call_entry();
         Ok(exit)
     }
 
@@ -173,7 +177,7 @@ impl Machine {
         let mut registers = kept.clone();
         registers.set(Gpr::Rsp, self.gate.frame().0);
         self.engine.set_registers(&registers)?;
-        let exit = self.engine.run_aside(self.gate.iret());
+        let exit = self.engine.run_aside(self.gate.iret())?;
         self.changed_ring(exit, Exit::HardcodedBreakpoint { address: landing }, &kept)
     }
 
@@ -182,7 +186,7 @@ impl Machine {
     fn enter_ring_0(&mut self) -> Result<(), EngineError> {
         let kept = self.engine.registers();
         self.write_gate(self.gate.entry(), &self.gate.halt().0.to_le_bytes())?;
-        let exit = self.engine.run_aside(self.gate.user_page);
+        let exit = self.engine.run_aside(self.gate.user_page)?;
         self.write_gate(self.gate.entry(), &self.system_call_entry.to_le_bytes())?;
         self.changed_ring(exit, Exit::Halt, &kept)
     }
@@ -193,13 +197,21 @@ impl Machine {
         wanted: Exit,
         registers: &Registers,
     ) -> Result<(), EngineError> {
-        if exit != wanted {
-            return Err(EngineError {
-                doing: "change the privilege level",
-                reason: "the guest has overwritten its descriptor tables",
-            });
+        self.engine.set_registers(registers)?;
+        if exit == wanted {
+            return Ok(());
         }
-        self.engine.set_registers(registers)
+        let error = EngineError {
+            doing: "change the privilege level",
+            reason: "the guest has overwritten its descriptor tables or a stack",
+        };
+        // In ring 3, nothing has happened yet but perhaps a fault. Elsewhere the guest's next
+        // instruction would run with the wrong privileges, so it never does.
+        self.fault_pending = true;
+        if self.privilege_level() != 3 {
+            self.broken = Some(error);
+        }
+        Err(error)
     }
 
     /// Writes into the kernel page of the gate.
@@ -217,6 +229,7 @@ impl Machine {
     /// # Errors
     /// The guest has interrupts off, no gate for this one, or no stack for it.
     pub fn interrupt(&mut self, vector: u8) -> Result<(), InterruptError> {
+        self.broken.map_or(Ok(()), Err)?;
         let registers = self.engine.registers();
         // In the gate's pages the processor is in the middle of what is one instruction.
         if registers.rflags & INTERRUPT_FLAG == 0 || self.gate.contains(registers.rip()) {
@@ -259,6 +272,8 @@ impl Machine {
         let words: Vec<u64> = code.map(u64::from).into_iter().chain(words).collect();
         let frame = (top & !0xf).wrapping_sub(words.len() as u64 * 8);
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // The way to ring 0 uses the same stack, so look before going it.
+        self.read(Va(frame), &mut vec![0; bytes.len()])?;
         if ring == 3 {
             self.enter_ring_0()?;
         }
@@ -356,8 +371,7 @@ impl Machine {
     /// # Errors
     /// The engine refuses.
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
-        self.fault_pending |= self.engine.clear_breakpoint(address)?;
-        Ok(())
+        self.engine.clear_breakpoint(address)
     }
 
     /// Sends the guest a byte through the serial port that its debugger support polls.

@@ -8,7 +8,7 @@ use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
 use std::ffi::{c_int, c_void};
 use unicorn_engine::hook::sys;
-use unicorn_engine::{HookType, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
+use unicorn_engine::{HookType, Prot, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
 
 /// What the hooks share with the code around the engine.
 pub struct State {
@@ -76,6 +76,8 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
     .refused(doing)?;
     uc.add_insn_sys_hook(X86Insn::SYSCALL, 1, 0, on_system_call)
         .refused(doing)?;
+    uc.add_insn_sys_hook(X86Insn::SYSENTER, 1, 0, on_fast_system_call)
+        .refused(doing)?;
     uc.add_insn_in_hook(on_port_input).refused(doing)?;
     uc.add_insn_out_hook(|_, _, _, _| {}).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
@@ -124,6 +126,15 @@ fn on_system_call(uc: &mut Unicorn<'_, State>) {
     }
 }
 
+/// The engine does not execute `sysenter` either. No 64-bit Windows sets up what it needs, and
+/// without that it is a general-protection fault.
+fn on_fast_system_call(uc: &mut Unicorn<'_, State>) {
+    const LENGTH: u64 = 2;
+    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    stop_with_fault(uc, 13);
+    let _ = uc.reg_write(Reg::RIP, rip.wrapping_sub(LENGTH));
+}
+
 /// A port is read. There are none for ring 3: the engine does not check, and a hook cannot raise
 /// the exception.
 fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
@@ -148,18 +159,43 @@ pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
 
 /// Interrupts and exceptions: all of them end the run, `rip` being at the instruction.
 fn on_interrupt(uc: &mut Unicorn<'_, State>, vector: u32) {
-    if vector == 3 {
+    let length = software_interrupt(uc, vector);
+    if length > 0 {
         // The engine is behind the instruction; debuggers report the instruction itself.
-        let rip = uc.reg_read(Reg::RIP).unwrap_or(0).wrapping_sub(1);
+        let rip = uc.reg_read(Reg::RIP).unwrap_or(0).wrapping_sub(length);
         let _ = uc.reg_write(Reg::RIP, rip);
-        let state = uc.get_data_mut();
-        state.leave_block_at(rip);
-        state
-            .exit
-            .get_or_insert(Exit::HardcodedBreakpoint { address: Va(rip) });
-        let _ = uc.emu_stop();
-    } else {
-        stop_with_fault(uc, vector);
+        if vector == 3 {
+            let state = uc.get_data_mut();
+            state.leave_block_at(rip);
+            state
+                .exit
+                .get_or_insert(Exit::HardcodedBreakpoint { address: Va(rip) });
+            let _ = uc.emu_stop();
+            return;
+        }
+    }
+    stop_with_fault(uc, vector);
+}
+
+/// The length of the `int` instruction that has just executed, or 0 if the interrupt is an
+/// exception. The engine does not tell; but `int` ends a block and leaves `rip` behind it, and
+/// other than that only a fault on fetching what follows a block does.
+fn software_interrupt(uc: &Unicorn<'_, State>, vector: u32) -> u64 {
+    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    let block = &uc.get_data().block;
+    let fetching = vector == 14 && uc.reg_read(Reg::CR2) == Ok(rip);
+    if block.is_empty() || block.end != rip || fetching {
+        return 0;
+    }
+    let byte = |before: u64| {
+        let mut byte = [0];
+        let read = uc.vmem_read(rip.wrapping_sub(before), Prot::EXEC, &mut byte);
+        read.map_or(0, |()| byte[0])
+    };
+    match byte(1) {
+        number if u32::from(number) == vector && byte(2) == 0xcd => 2,
+        _ if vector == 3 => 1,
+        _ => 0,
     }
 }
 

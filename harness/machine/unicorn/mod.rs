@@ -20,7 +20,9 @@ use super::ram::GuestRam;
 use crate::address::Va;
 use std::collections::BTreeMap;
 use std::fmt;
-use unicorn_engine::{Arch, Context, Mode, Prot, RegisterX86 as Reg, UcHookId, Unicorn};
+use unicorn_engine::{
+    Arch, Context, Mode, Prot, RegisterX86 as Reg, UcHookId, Unicorn, X86CpuModel,
+};
 
 type Uc = Unicorn<'static, State>;
 
@@ -31,7 +33,8 @@ pub(super) struct Engine {
     /// A ring 0 state from before any fault.
     clean: Context,
     breakpoints: BTreeMap<u64, UcHookId>,
-    /// The breakpoint that the processor is stopped at: going on passes it.
+    /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
+    /// passes it.
     stopped_at: Option<u64>,
     ram: GuestRam,
 }
@@ -63,8 +66,11 @@ impl Engine {
         syscall_target: Va,
     ) -> Result<Engine, EngineError> {
         let state = State::new(syscall_target);
-        let mut uc =
-            Unicorn::new_with_data(Arch::X86, Mode::MODE_64, state).refused("make a processor")?;
+        let doing = "make a processor";
+        let mut uc = Unicorn::new_with_data(Arch::X86, Mode::MODE_64, state).refused(doing)?;
+        // Of Windows 7's time, and the last one without `rdrand`, which would ask the host.
+        uc.ctl_set_cpu_model(X86CpuModel::SANDYBRIDGE as i32)
+            .refused(doing)?;
         // SAFETY: the mapping is `ram.size()` bytes long, page-aligned, and lives as long as the
         // engine, since both are fields of the same struct and the engine is dropped first.
         unsafe {
@@ -83,6 +89,7 @@ impl Engine {
             ram,
         };
         engine.start_paging(cr3)?;
+        engine.start_floats()?;
         engine.set_table(Table::Gdt, gdt)?;
         engine.set_table(Table::Task, task)?;
         engine.uc.reg_write(Reg::CS, 0x10).refused("load CS")?;
@@ -117,7 +124,8 @@ impl Engine {
     /// Runs from the current instruction until something stops it or the work reaches `limit`.
     pub fn run(&mut self, limit: u64) -> Exit {
         let rip = self.rip();
-        let resume_at = self.stopped_at.take().filter(|&at| at == rip);
+        let work = self.work();
+        let resume_at = self.stopped_at.filter(|&at| at == rip);
         let state = self.uc.get_data_mut();
         state.limit = limit;
         state.exit = None;
@@ -132,7 +140,13 @@ impl Engine {
             (None, Ok(())) => Exit::Halt,
             (None, Err(error)) => Exit::Engine(reason(error)),
         };
-        self.stopped_at = matches!(exit, Exit::Breakpoint { .. }).then_some(at);
+        self.stopped_at = match exit {
+            // a run that did nothing
+            Exit::Limit if self.work() == work => self.stopped_at,
+            Exit::Limit | Exit::Halt => None,
+            // in front of an instruction whose breakpoint has been reported, now or before
+            _ => Some(at),
+        };
         exit
     }
 
@@ -147,21 +161,22 @@ impl Engine {
     }
 
     /// Runs a few instructions of the machine's own from `start` on, up to one that stops it;
-    /// nothing is counted, and breakpoints are passed.
-    pub fn run_aside(&mut self, start: Va) -> Exit {
+    /// nothing is counted, breakpoints are passed, and CR2 stays as it was.
+    pub fn run_aside(&mut self, start: Va) -> Result<Exit, EngineError> {
         /// More than those instructions have: what is behind it is the guest's doing.
         const BYTES: u64 = 0x40;
+        let doing = "change the privilege level";
         let (work, stopped_at) = (self.work(), self.stopped_at);
+        let accessed = self.uc.reg_read(Reg::CR2).refused(doing)?;
+        self.uc.reg_write(Reg::RIP, start.0).refused(doing)?;
         self.uc.get_data_mut().aside = true;
-        let exit = match self.uc.reg_write(Reg::RIP, start.0) {
-            Ok(()) => self.run(work.saturating_add(BYTES)),
-            Err(error) => Exit::Engine(reason(error)),
-        };
+        let exit = self.run(work.saturating_add(BYTES));
         let state = self.uc.get_data_mut();
         state.aside = false;
         state.work = work;
         self.stopped_at = stopped_at;
-        exit
+        self.uc.reg_write(Reg::CR2, accessed).refused(doing)?;
+        Ok(exit)
     }
 
     pub fn work(&self) -> u64 {
@@ -236,18 +251,16 @@ impl Engine {
         self.code_changed()
     }
 
-    /// Removing a hook makes the engine look its address up; where that cannot be reached, it
-    /// remembers an exception, which [`forget_fault`](Engine::forget_fault) is for. Gives whether
-    /// there was a breakpoint.
-    pub fn clear_breakpoint(&mut self, address: Va) -> Result<bool, EngineError> {
+    pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
         let doing = "remove a breakpoint";
         let Some(hook) = self.breakpoints.remove(&address.0) else {
-            return Ok(false);
+            return Ok(());
         };
-        let accessed = self.uc.reg_read(Reg::CR2).refused(doing)?;
+        // The engine looks the address up, and where that cannot be reached remembers an
+        // exception: put the processor back to where it was.
+        let before = self.uc.context_init().refused(doing)?;
         self.uc.remove_hook(hook).refused(doing)?;
-        self.uc.reg_write(Reg::CR2, accessed).refused(doing)?;
-        self.code_changed()?;
-        Ok(true)
+        self.uc.context_restore(&before).refused(doing)?;
+        self.code_changed()
     }
 }

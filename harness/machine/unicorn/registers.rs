@@ -107,6 +107,23 @@ const MSR_SIZE: usize = 16;
 /// The size of the engine's structure for a descriptor-table register.
 const TABLE_SIZE: usize = 24;
 
+/// The size of a floating-point register.
+const FLOAT_SIZE: usize = 10;
+
+const FLOATS: [Reg; 8] = [
+    Reg::FP0,
+    Reg::FP1,
+    Reg::FP2,
+    Reg::FP3,
+    Reg::FP4,
+    Reg::FP5,
+    Reg::FP6,
+    Reg::FP7,
+];
+
+/// What else floating-point arithmetic depends on.
+const FLOAT_CONTROL: [Reg; 4] = [Reg::FPSW, Reg::FPCW, Reg::FPTAG, Reg::MXCSR];
+
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -120,10 +137,10 @@ fn read_structure<const SIZE: usize>(
     register: Reg,
     mut bytes: [u8; SIZE],
 ) -> [u8; SIZE] {
-    const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE) };
+    const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == FLOAT_SIZE) };
     // SAFETY: for these registers the engine reads and writes a structure of at most this size:
-    // uc_x86_msr (u32 number, u64 value) or uc_x86_mmr (u16 selector, u64 base, u32 limit,
-    // u32 flags). It fails only for a register that does not exist.
+    // uc_x86_msr (u32 number, u64 value), uc_x86_mmr (u16 selector, u64 base, u32 limit,
+    // u32 flags) or the ten bytes of a float. It fails only for a register that does not exist.
     let error =
         unsafe { sys::uc_reg_read(uc.get_handle(), register.into(), bytes.as_mut_ptr().cast()) };
     debug_assert_eq!(error, uc_error::OK);
@@ -228,6 +245,17 @@ impl Engine {
             .refused("load a descriptor table")
     }
 
+    /// Floating-point registers as after `fninit`, and MXCSR as after a reset (Intel SDM volume 3,
+    /// table 9-1); the engine has zeros.
+    pub fn start_floats(&mut self) -> Result<(), EngineError> {
+        for (register, value) in FLOAT_CONTROL.into_iter().zip([0, 0x37f, 0xffff, 0x1f80]) {
+            self.uc
+                .reg_write(register, value)
+                .refused("set up floating-point arithmetic")?;
+        }
+        Ok(())
+    }
+
     /// Makes the engine forget that an exception is being delivered: it never delivers one, and
     /// would take the next for a double fault. Afterwards the processor is in ring 0 with all
     /// other registers as they were.
@@ -236,7 +264,8 @@ impl Engine {
         let registers = self.registers();
         let msrs = Msr::ALL.map(|msr| self.msr(msr));
         let control = CONTROL.map(|register| self.register(register));
-        let mxcsr = self.register(Reg::MXCSR);
+        let floats = FLOATS.map(|float| read_structure(&self.uc, float, [0; FLOAT_SIZE]));
+        let float_control = FLOAT_CONTROL.map(|register| self.register(register));
         let (gdt, idt, task) = (
             self.table(Table::Gdt),
             self.table(Table::Idt),
@@ -249,7 +278,12 @@ impl Engine {
         for (msr, value) in Msr::ALL.into_iter().zip(msrs) {
             self.set_msr(msr, value)?;
         }
-        self.uc.reg_write(Reg::MXCSR, mxcsr).refused(doing)?;
+        for (register, value) in FLOATS.into_iter().zip(floats) {
+            self.uc.reg_write_long(register, &value).refused(doing)?;
+        }
+        for (register, value) in FLOAT_CONTROL.into_iter().zip(float_control) {
+            self.uc.reg_write(register, value).refused(doing)?;
+        }
         self.set_table(Table::Gdt, gdt)?;
         self.set_table(Table::Idt, idt)?;
         self.set_table(Table::Task, task)?;
