@@ -36,7 +36,7 @@ fn a_break_instruction_is_reported_where_it_is_and_passed() {
         assert_eq!(session.lab().machine().read_u8(big), Ok(0xcc));
         assert_eq!(go(&mut session), (at(0), behind));
     }
-    let free = break_instruction(Path::Free);
+    let free = break_instruction(Path::FreeBig);
     assert_eq!(go(&mut session), (StopReason::BreakInstruction, free));
 }
 
@@ -48,7 +48,7 @@ fn guest_memory_does_not_show_them() {
         symbol(&watched, "nt!NtDeviceIoControlFile"),
         symbol(&watched, "ntdll!ZwDeviceIoControlFile"),
         symbol(&watched, "nt!KiSystemServiceCopyEnd").wrapping_add(0x13),
-        break_instruction(Path::Free),
+        break_instruction(Path::FreeBig),
     ];
     let bytes = |session: &Session| {
         places.map(|place| {
@@ -80,14 +80,14 @@ fn guest_memory_does_not_show_them() {
 fn on_a_patched_instruction() {
     let mut session = session(LEAK_PAGED);
     let big = break_instruction(Path::BigPool);
-    let free = break_instruction(Path::Free);
+    let free = break_instruction(Path::FreeBig);
     for place in [big, free] {
         session.write(place, &[0x90]).unwrap();
         session.set_breakpoint(place, "").unwrap();
     }
     for operation in hits(LEAK_PAGED) {
         let expected = match operation.path {
-            Path::Free => (at(1), free),
+            Path::FreeBig => (at(1), free),
             _ => (at(0), big),
         };
         assert_eq!(go(&mut session), expected);
@@ -151,7 +151,7 @@ fffff800`014d0090 ebfc            jmp     nt!KiIdleLoop+0x1e (fffff800`014d008e)
 
 fn allocations() -> usize {
     hits(LEAK_PAGED)
-        .filter(|operation| operation.path != Path::Free)
+        .filter(|operation| !operation.path.is_free())
         .count()
 }
 

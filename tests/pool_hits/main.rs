@@ -1,4 +1,4 @@
-//! What hits `nt!PoolHitTag`, and what debuggers do about it: each of the kernel's three break
+//! What hits `nt!PoolHitTag`, and what debuggers do about it: each of the kernel's five break
 //! instructions, the stacks there, the guest's own counters, memory that runs out, patches and
 //! breakpoints.
 
@@ -32,18 +32,20 @@ fn symbol(session: &Session, name: &str) -> Va {
         .unwrap_or_else(|| panic!("{name} is not there"))
 }
 
-/// Where the kernel hits; the first and the last are the golden session's.
+/// Where the kernel hits; whole pages' are the golden session's.
 fn break_instruction(path: Path) -> Va {
     Va(match path {
         Path::BigPool => 0xfffff800_014798f6,
         Path::SmallPool => 0xfffff800_01479900,
-        Path::Free => 0xfffff800_0160f5b7,
+        Path::Cached => 0xfffff800_01479910,
+        Path::FreeBig => 0xfffff800_0160f5b7,
+        Path::FreeSmall => 0xfffff800_0160f5dd,
     })
 }
 
 fn path_at(address: Va) -> Path {
-    let paths = [Path::BigPool, Path::SmallPool, Path::Free];
-    paths
+    use Path::{BigPool, Cached, FreeBig, FreeSmall, SmallPool};
+    [BigPool, SmallPool, Cached, FreeBig, FreeSmall]
         .into_iter()
         .find(|path| break_instruction(*path) == address)
         .unwrap_or_else(|| panic!("nothing hits at {address}"))

@@ -25,7 +25,7 @@ fn a_break_instruction_is_gone_and_back() {
     let mut session = session(LEAK_PAGED);
     let (big, free) = (
         break_instruction(Path::BigPool),
-        break_instruction(Path::Free),
+        break_instruction(Path::FreeBig),
     );
     let request = symbol(&session, "nt!NtDeviceIoControlFile");
     let hit = StopReason::BreakInstruction;

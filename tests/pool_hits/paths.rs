@@ -17,8 +17,8 @@ const DRIVER: (&str, Option<&str>) = ("myfault", None);
 fn expected(operation: Operation) -> Vec<(&'static str, Option<&'static str>, FrameTrust)> {
     let mut sites = match operation.path {
         Path::BigPool => vec![STRING, ("nt", Some("ExAllocatePoolWithTag"))],
-        Path::SmallPool => vec![STRING],
-        Path::Free => vec![("nt", Some("ExFreePoolWithTag"))],
+        Path::SmallPool | Path::Cached => vec![STRING],
+        Path::FreeBig | Path::FreeSmall => vec![("nt", Some("ExFreePoolWithTag"))],
     };
     let in_driver = match operation.request {
         Request::LeakPaged(_) => 2,
@@ -95,20 +95,20 @@ fn check_block(session: &Session, operation: Operation) {
             .into_iter()
             .find(|entry| entry.address == block)
             .map(|entry| (entry.tag, entry.bytes)),
-        Path::SmallPool => Some(tracker::header_of(session, block)),
-        Path::Free => return,
+        Path::SmallPool | Path::Cached => Some(tracker::header_of(session, block)),
+        Path::FreeBig | Path::FreeSmall => return,
     };
     assert_eq!(noted, Some((operation.tag, operation.bytes)), "{block}");
 }
 
-/// The program's first round, looked at closely.
+/// The program's first rounds, looked at closely.
 #[test]
 fn each_path_hits_with_its_whole_stack() {
     for tag in [LEAK, LEAK_PAGED] {
         let mut session = session(tag);
-        let in_first_round = hits(tag).count() / ROUNDS;
+        let in_two_rounds = hits(tag).count() / ROUNDS * 2;
         let mut paths = Vec::new();
-        for operation in hits(tag).take(in_first_round) {
+        for operation in hits(tag).take(in_two_rounds) {
             let stop = session.go().unwrap();
             assert_eq!(stop.reason, StopReason::BreakInstruction);
             assert_eq!(stop.address, session.registers().rip());
@@ -120,8 +120,14 @@ fn each_path_hits_with_its_whole_stack() {
         paths.sort_unstable();
         paths.dedup();
         let expected: &[Path] = match tag {
-            LEAK => &[Path::BigPool, Path::SmallPool, Path::Free],
-            _ => &[Path::BigPool, Path::Free],
+            LEAK => &[
+                Path::BigPool,
+                Path::SmallPool,
+                Path::Cached,
+                Path::FreeBig,
+                Path::FreeSmall,
+            ],
+            _ => &[Path::BigPool, Path::FreeBig],
         };
         assert_eq!(paths, expected, "{tag:?}");
     }
@@ -134,6 +140,7 @@ fn the_cold_blocks_belong_to_their_functions() {
     for (path, function) in [
         (Path::BigPool, "ExpAllocateBigPool"),
         (Path::SmallPool, "ExAllocatePoolWithTag"),
+        (Path::Cached, "ExAllocatePoolWithTag"),
     ] {
         let at = break_instruction(path);
         let mut bytes = [0; 6];
@@ -148,7 +155,7 @@ fn the_cold_blocks_belong_to_their_functions() {
         assert_eq!(near.symbol.unwrap().display_name(), function);
     }
     let free = symbol(&session, "nt!ExFreePoolWithTag");
-    assert_eq!(break_instruction(Path::Free), free.wrapping_add(0x27));
+    assert_eq!(break_instruction(Path::FreeBig), free.wrapping_add(0x27));
 }
 
 /// Every hit of the whole program, in order, and nothing else.

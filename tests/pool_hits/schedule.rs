@@ -1,7 +1,7 @@
 //! What the program asks for, and what follows from it: written down from what a pool does, not
 //! from how the guest does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A pool tag, as its four characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,8 +49,18 @@ pub fn requests() -> impl Iterator<Item = Request> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Path {
     BigPool,
+    /// A block within a page, from the free lists.
     SmallPool,
-    Free,
+    /// A block within a page that the processor's cache has kept since it was freed.
+    Cached,
+    FreeBig,
+    FreeSmall,
+}
+
+impl Path {
+    pub fn is_free(self) -> bool {
+        matches!(self, Path::FreeBig | Path::FreeSmall)
+    }
 }
 
 /// What a request does to the pool.
@@ -76,6 +86,7 @@ fn allocation(bytes: u64) -> (Path, u64) {
 /// All that the program's requests do with the two tags, in order.
 pub fn operations() -> Vec<Operation> {
     let mut leaked = Vec::new();
+    let mut cached = BTreeSet::new();
     let mut operations = Vec::new();
     for request in requests() {
         let mut push = |tag, path, bytes| {
@@ -98,10 +109,23 @@ pub fn operations() -> Vec<Operation> {
             }
             AllocateFree(asked) => {
                 let (path, bytes) = allocation(asked);
-                push(LEAK, path, bytes);
-                push(LEAK, Path::Free, bytes);
+                if path == Path::BigPool {
+                    push(LEAK, path, bytes);
+                    push(LEAK, Path::FreeBig, bytes);
+                } else {
+                    // Blocks of up to 0x200 bytes stay with the processor when they are freed, and
+                    // nothing else here frees any of this size.
+                    assert!(bytes <= 0x200);
+                    let path = if cached.insert(bytes) {
+                        path
+                    } else {
+                        Path::Cached
+                    };
+                    push(LEAK, path, bytes);
+                    push(LEAK, Path::FreeSmall, bytes);
+                }
             }
-            FreeLast => push(LEAK_PAGED, Path::Free, leaked.pop().unwrap()),
+            FreeLast => push(LEAK_PAGED, Path::FreeBig, leaked.pop().unwrap()),
         }
     }
     operations
@@ -129,7 +153,7 @@ pub fn counters() -> CountersByTag {
     for one in operations() {
         let paged = usize::from(one.tag == LEAK_PAGED);
         let counter = &mut counters.entry(one.tag).or_default()[paged];
-        if one.path == Path::Free {
+        if one.path.is_free() {
             counter.frees += 1;
             counter.bytes -= one.bytes;
         } else {

@@ -58,9 +58,13 @@ fn what_fails_does_not_hit() {
         assert_eq!(status, failures, "hits change what fails");
         let of = |path| hits.get(&path).copied().unwrap_or_default();
         let counters = tracker::counters(&session)[&tag][pool];
-        let allocated = of(Path::BigPool) + of(Path::SmallPool);
+        let allocated = of(Path::BigPool) + of(Path::SmallPool) + of(Path::Cached);
         assert_eq!(allocated, counters.allocations, "{tag:?}");
-        assert_eq!(of(Path::Free), counters.frees, "{tag:?}");
+        assert_eq!(
+            of(Path::FreeBig) + of(Path::FreeSmall),
+            counters.frees,
+            "{tag:?}"
+        );
     }
 }
 
