@@ -63,7 +63,7 @@ pub enum LabError {
     },
     /// The guest stopped before its kernel was ready.
     #[error("the guest did not boot: {what} at {at} ({place}){}",
-        bug_check.as_ref().map(|check| format!(": {check}")).unwrap_or_default())]
+        bug_check.map(|check| format!(": {}", check.in_one_line())).unwrap_or_default())]
     Boot {
         /// What stopped it.
         what: String,
@@ -257,8 +257,8 @@ impl Lab {
             Exit::Halt => "it went idle".to_string(),
             Exit::Limit => format!("no end after {BOOT_WORK} bytes of code"),
             Exit::Fault(fault) => match fault.accessed {
-                Some(accessed) => format!("a {} on {accessed}", fault.name()),
-                None => format!("a {}", fault.name()),
+                Some(accessed) => format!("{} on {accessed}", fault.name()),
+                None => fault.name().to_string(),
             },
             Exit::Engine(reason) => reason.to_string(),
         };
