@@ -302,7 +302,6 @@ impl Session {
     pub(crate) fn resume(&mut self) -> Result<Stop, SessionError> {
         self.next_listing = None;
         self.pass_break_instruction()?;
-        self.stopped_at = None;
         let exit = self.run()?;
         self.modules = self.lab.modules();
         let machine = self.lab.machine();
