@@ -166,7 +166,7 @@ fn whole_files_run() {
     let (image, pdb) = &FILES[0];
     let pdb = pdb.as_ref().map(|pdb| pdb.bytes);
     let session = use_files(0, image.bytes.to_vec(), pdb).unwrap();
-    assert_eq!(session.registers().rip, 0xfffff800_014798f6 + 1 - 1);
+    assert_eq!(session.registers().rip, 0xfffff800_014798f6);
 }
 
 /// A PDB of another image is no use.

@@ -139,3 +139,15 @@ fn a_stack_of_nonsense_is_walked_to_an_end() {
         look(&mut session);
     }
 }
+
+/// Without a stack there is the frame of the registers themselves.
+#[test]
+fn a_stack_that_is_not_there_has_one_frame() {
+    for stack in [0, 0x1000, 0x1234_5678_9abc_def0, u64::MAX - 3] {
+        let mut session = with_program(&Code::default().set(RSP, stack).raw(&[0x0f, 0x0b]).0);
+        assert_eq!(fault(&mut session), (6, None));
+        let text = session.execute("k").unwrap();
+        let row = format!("{} 00000000`00000000 hostile+0x100a", Va(stack));
+        assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), [row]);
+    }
+}
