@@ -210,7 +210,7 @@ fn sabotage_ends_in_a_typed_stop() {
     fresh_lab_works();
 }
 
-/// What breaks for good fails again the same way, and changes nothing on the way.
+/// What breaks for good fails again the same way: nothing of the program runs in the wrong ring.
 #[test]
 fn a_way_between_the_rings_that_is_gone_stays_gone() {
     let mut session = with_program(&[0x0f, 0x0b]);
@@ -219,12 +219,9 @@ fn a_way_between_the_rings_that_is_gone_stays_gone() {
     for _ in 0..3 {
         let error = session.go().unwrap_err().to_string();
         assert!(error.contains("change the privilege level"), "{error}");
-        assert_eq!(session.lab().machine().privilege_level(), 3);
         assert_eq!(session.registers().rip, PROGRAM_CODE);
+        look(&mut session);
     }
-    session.write(Va(GATE + 0x20), &[0x48, 0xcf]).unwrap();
-    assert_eq!(fault(&mut session), (6, None));
-    assert_eq!(session.registers().rip, PROGRAM_CODE);
 }
 
 /// Modules are listed up to the damage.
