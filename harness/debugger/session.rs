@@ -23,6 +23,11 @@ pub const DEFAULT_BUDGET: u64 = 1 << 31;
 const SLICE: u64 = 4 << 20;
 /// How far a guest that has interrupts off may run on before a break-in stops it where it is.
 const MASKED_WORK: u64 = 1 << 20;
+/// The longest run between two tries to break into such a guest.
+const MASKED_SLICE: u64 = 1 << 12;
+/// What a stop that a breakpoint's commands go on from takes of the budget, on top of the code
+/// retired: so their number, and what they print, has an end too.
+pub const STOP_WORK: u64 = 1 << 13;
 /// The vector of the clock interrupt (the HAL's on Windows 7 x64), at which a kernel polls its
 /// debugger.
 const CLOCK_VECTOR: u8 = 0xd1;
@@ -288,6 +293,11 @@ impl Session {
         self.break_in_echo = None;
     }
 
+    /// Takes [`STOP_WORK`] from the budget in force.
+    pub(crate) fn charge_stop(&mut self) {
+        self.budget_end = self.budget_end.map(|end| end.saturating_sub(STOP_WORK));
+    }
+
     /// Lets the guest go on to its next stop, under the budget in force.
     pub(crate) fn resume(&mut self) -> Result<Stop, SessionError> {
         self.next_listing = None;
@@ -346,6 +356,7 @@ impl Session {
     fn interrupt(&mut self, budget_end: u64) -> Result<Option<Exit>, SessionError> {
         let machine = self.lab.machine_mut();
         let end = machine.work().saturating_add(MASKED_WORK);
+        let mut slice = 1;
         loop {
             match machine.interrupt(CLOCK_VECTOR) {
                 Ok(()) => {
@@ -354,9 +365,11 @@ impl Session {
                 }
                 Err(InterruptError::Engine(error)) => return Err(error.into()),
                 Err(InterruptError::Masked) if machine.work() < end => {
-                    let next = machine.work() + 1;
+                    let next = machine.work().saturating_add(slice).min(budget_end);
                     match machine.run(next)? {
-                        Exit::Limit if machine.work() < budget_end => {}
+                        Exit::Limit if machine.work() < budget_end => {
+                            slice = MASKED_SLICE.min(slice * 2);
+                        }
                         exit => {
                             self.break_in_at = Some(next);
                             return Ok(Some(exit));

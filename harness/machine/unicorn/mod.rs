@@ -132,6 +132,9 @@ impl Engine {
         state.resume_at = resume_at;
         state.block = 0..0;
         let result = self.uc.emu_start(rip, 0, 0, 0);
+        if let Some(kept) = self.uc.get_data_mut().refused.take() {
+            kept.write(&mut self.uc);
+        }
         let at = self.rip();
         let state = self.uc.get_data_mut();
         state.leave_block_at(at);

@@ -1,0 +1,48 @@
+//! One request on its way from the program through the kernel and the driver to the pool and back.
+#![allow(missing_docs)]
+
+mod fixture;
+
+use criterion::measurement::{Measurement, WallTime};
+use criterion::{Criterion, criterion_group, criterion_main};
+use fixture::{Steady, hitting_session, next_hit, system_calls};
+use std::hint::black_box;
+
+fn miss(criterion: &mut Criterion) {
+    let mut steady = Steady::new();
+    criterion.bench_function("path/ioctl_miss", |bencher| {
+        bencher.iter_custom(|requests| {
+            steady.check(requests, |steady| {
+                let start = WallTime.start();
+                steady.requests(requests);
+                WallTime.end(start)
+            })
+        });
+    });
+}
+
+fn hit(criterion: &mut Criterion) {
+    let mut session = hitting_session();
+    criterion.bench_function("path/ioctl_hit", |bencher| {
+        bencher.iter_custom(|requests| {
+            let before = system_calls(session.lab());
+            let start = WallTime.start();
+            for _ in 0..requests {
+                next_hit(&mut session);
+            }
+            let time = WallTime.end(start);
+            let made = system_calls(session.lab()).wrapping_sub(before);
+            assert_eq!(made, requests as u32, "one hit for each request");
+            time
+        });
+    });
+    criterion.bench_function("path/ioctl_hit_stack", |bencher| {
+        bencher.iter(|| {
+            next_hit(&mut session);
+            black_box(session.stack(64))
+        });
+    });
+}
+
+criterion_group!(benches, miss, hit);
+criterion_main!(benches);
