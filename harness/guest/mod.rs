@@ -10,6 +10,7 @@ mod lab;
 mod layout;
 mod loader;
 mod module_list;
+pub mod pool;
 mod processor;
 mod user_process;
 
