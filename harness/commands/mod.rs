@@ -10,6 +10,11 @@ mod evaluate;
 mod go;
 mod list_breakpoints;
 mod list_modules;
+mod pool;
+mod pool_find;
+mod pool_tag;
+mod pool_used;
+mod pool_validate;
 mod quit;
 mod registers;
 mod set_breakpoint;
@@ -20,6 +25,7 @@ use crate::debugger::command_line::{LineTooLong, commands};
 use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
 use crate::debugger::expression::ExpressionError;
 use crate::debugger::{STOP_WORK, Session, SessionError, Stop, StopReason};
+use crate::guest::pool::PoolError;
 use crate::report::{location::write_location, stop::write_stop};
 use std::fmt::{self, Write};
 
@@ -32,6 +38,12 @@ pub enum ExecuteError {
     /// The session could not do it.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The guest's pool cannot be looked at.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// There is no extension command of this name.
+    #[error("No export {0} found")]
+    NoExtension(String),
     /// The line is too long.
     #[error(transparent)]
     TooLong(#[from] LineTooLong),
@@ -97,7 +109,11 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-const COMMANDS: [(&str, Run); 16] = [
+const COMMANDS: [(&str, Run); 20] = [
+    ("!pool", pool::run),
+    ("!poolfind", pool_find::run),
+    ("!poolused", pool_used::run),
+    ("!poolval", pool_validate::run),
     ("?", evaluate::run),
     ("bc", clear_breakpoints::run),
     ("bl", list_breakpoints::run),
@@ -116,22 +132,28 @@ const COMMANDS: [(&str, Run); 16] = [
     ("u", unassemble::run),
 ];
 
-/// The command at the start of a text: a name is the letters, or the one sign, that it starts
-/// with.
-fn find(text: &str) -> Option<(usize, Run)> {
-    let letters = text
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let length = if letters == 0 {
-        text.chars().next()?.len_utf8()
-    } else {
-        letters
+/// The length of the name at the start of a command: the letters, or the one sign, that it starts
+/// with; of an extension's command a `!`, and letters, digits and underscores.
+fn name_length(text: &str) -> usize {
+    let is_extension = text.starts_with('!');
+    let in_name = |c: char| match is_extension {
+        true => c.is_ascii_alphanumeric() || c == '_',
+        false => c.is_ascii_alphabetic(),
     };
-    let name = &text[..length];
+    let sign = usize::from(is_extension);
+    let rest = &text[sign..];
+    let length = sign + rest.find(|c| !in_name(c)).unwrap_or(rest.len());
+    match length {
+        0 => text.chars().next().map_or(0, char::len_utf8),
+        _ => length,
+    }
+}
+
+fn find(name: &str) -> Option<Run> {
     COMMANDS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, run)| (length, *run))
+        .map(|(_, run)| *run)
 }
 
 impl Session {
@@ -187,12 +209,14 @@ impl Session {
 
     fn execute_one(&mut self, command: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
-        match find(command) {
-            Some((length, run)) => {
-                cursor.eat(&command[..length]);
-                run(self, &mut cursor, out)
-            }
-            None => {
+        let name = &command[..name_length(command)];
+        if let Some(run) = find(name) {
+            cursor.eat(name);
+            return run(self, &mut cursor, out);
+        }
+        match name.strip_prefix('!') {
+            Some(name) if !name.is_empty() => Err(ExecuteError::NoExtension(name.to_string())),
+            _ => {
                 cursor.eat(command.get(..1).unwrap_or_default());
                 Err(cursor.error(CommandErrorKind::Syntax).into())
             }

@@ -1,275 +1,20 @@
 //! The lab: a guest with its machine, booted to the debugger's first prompt.
 
-use super::address_plan::PlanError;
 use super::bug_check::BugCheck;
-use super::images::{FileError, GuestImages, ImageFile};
+use super::images::GuestImages;
+use super::lab_builder::LabBuilder;
+use super::lab_error::LabError;
 use super::layout::Bases;
-use super::loader::PoolLimits;
-use super::{loader, module_list, user_process};
+use super::{module_list, user_process};
 use crate::address::Va;
-use crate::image::ImageError;
-use crate::image::binding::BindError;
-use crate::machine::paging::OutOfMemory;
-use crate::machine::{EngineError, Exit, GuestRam, InterruptError, Machine};
-use crate::memory::{FaultReason, ReadMemory};
+use crate::machine::{EngineError, Exit, InterruptError, Machine};
+use crate::memory::ReadMemory;
 use crate::symbols::{Module, Modules, SymbolSource};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The guest's physical memory by default, in bytes.
-pub const DEFAULT_MEMORY: u64 = 64 << 20;
 /// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
 /// thirtieth of it.
 pub const BOOT_WORK: u64 = 16 << 20;
-
-/// Why a lab could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    /// A file is not what it should be.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// An image cannot be loaded.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// Two things are to lie at one place.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// An import that nothing provides.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The guest's memory is too small.
-    #[error(transparent)]
-    Memory(#[from] OutOfMemory),
-    /// The host refuses the memory.
-    #[error("memory for the guest: {0}")]
-    Host(#[from] std::io::Error),
-    /// The engine refuses.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A structure has no place: a fault in the layout.
-    #[error("the guest's layout has no memory at {address}: {reason:?}")]
-    Layout {
-        /// The address.
-        address: Va,
-        /// Why not.
-        reason: FaultReason,
-    },
-    /// An option names an image that the lab does not load.
-    #[error("no image is called {name}; this lab loads {loaded}")]
-    UnknownImage {
-        /// The name given.
-        name: String,
-        /// The names there are.
-        loaded: String,
-    },
-    /// The guest stopped before its kernel was ready.
-    #[error("the guest did not boot: {what} at {at} ({place}){}",
-        bug_check.map(|check| format!(": {}", check.in_one_line())).unwrap_or_default())]
-    Boot {
-        /// What stopped it.
-        what: String,
-        /// The instruction.
-        at: Va,
-        /// The same as a symbol.
-        place: String,
-        /// The kernel's own reason, if it gave one.
-        bug_check: Option<BugCheck>,
-    },
-}
-
-/// Options of a lab. Every option has a default that gives the golden session.
-#[derive(Clone, Debug)]
-pub struct LabBuilder {
-    images: GuestImages,
-    bases: BTreeMap<String, Va>,
-    memory: u64,
-    limits: PoolLimits,
-}
-
-impl LabBuilder {
-    pub(super) fn new() -> LabBuilder {
-        LabBuilder {
-            images: GuestImages::built_in().clone(),
-            bases: BTreeMap::new(),
-            memory: DEFAULT_MEMORY,
-            limits: PoolLimits::default(),
-        }
-    }
-
-    /// Loads another kernel. It has to start from a loader parameter block as the built-in one
-    /// does.
-    ///
-    /// ```
-    /// use poolhit::{Lab, guest::GuestImages};
-    /// let kernel = GuestImages::built_in().kernel.clone();
-    /// Lab::builder().kernel(kernel).build()?;
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn kernel(mut self, kernel: ImageFile) -> LabBuilder {
-        self.images.kernel = kernel;
-        self
-    }
-
-    /// Loads another driver.
-    ///
-    /// ```
-    /// use poolhit::{Lab, guest::GuestImages};
-    /// let driver = GuestImages::built_in().driver.clone();
-    /// Lab::builder().driver(driver).build()?;
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn driver(mut self, driver: ImageFile) -> LabBuilder {
-        self.images.driver = driver;
-        self
-    }
-
-    /// Runs another program.
-    ///
-    /// ```
-    /// use poolhit::{Lab, guest::GuestImages};
-    /// let program = GuestImages::built_in().program.clone();
-    /// Lab::builder().program(program).build()?;
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn program(mut self, program: ImageFile) -> LabBuilder {
-        self.images.program = program;
-        self
-    }
-
-    /// Loads all images anew, the libraries too.
-    ///
-    /// ```
-    /// use poolhit::{Lab, guest::GuestImages};
-    /// let mut images = GuestImages::built_in().clone();
-    /// images.libraries.clear();
-    /// let error = Lab::builder().images(images).build().unwrap_err();
-    /// assert!(error.to_string().contains("NotMyfault.exe needs kernel32.dll!"), "{error}");
-    /// ```
-    pub fn images(mut self, images: GuestImages) -> LabBuilder {
-        self.images = images;
-        self
-    }
-
-    /// Loads the image with this file name (without case) at `base` instead of its own base.
-    ///
-    /// ```
-    /// use poolhit::{Lab, address::Va};
-    /// let lab = Lab::builder().base("ntoskrnl.exe", Va(0xfffff800_02a00000)).build()?;
-    /// assert_eq!(lab.bases().kernel, Va(0xfffff800_02a00000));
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn base(mut self, image: &str, base: Va) -> LabBuilder {
-        self.bases.insert(image.to_string(), base);
-        self
-    }
-
-    /// Loads the kernel at `base`.
-    ///
-    /// ```
-    /// use poolhit::{Lab, address::Va};
-    /// assert!(Lab::builder().kernel_base(Va(0x1234)).build().is_err());
-    /// ```
-    pub fn kernel_base(self, base: Va) -> LabBuilder {
-        let name = self.images.kernel.name().to_string();
-        self.base(&name, base)
-    }
-
-    /// Loads the driver at `base`.
-    ///
-    /// ```
-    /// use poolhit::{Lab, address::Va};
-    /// let lab = Lab::builder().driver_base(Va(0xfffff880_06000000)).build()?;
-    /// assert_eq!(lab.bases().driver, Va(0xfffff880_06000000));
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn driver_base(self, base: Va) -> LabBuilder {
-        let name = self.images.driver.name().to_string();
-        self.base(&name, base)
-    }
-
-    /// Gives the guest this much physical memory, in bytes.
-    ///
-    /// ```
-    /// use poolhit::Lab;
-    /// assert!(Lab::builder().memory(1 << 20).build().is_err());
-    /// ```
-    pub fn memory(mut self, bytes: u64) -> LabBuilder {
-        self.memory = bytes;
-        self
-    }
-
-    /// Lets nonpaged pool grow to this many bytes and no further; without it, to 256 MB or to the
-    /// end of memory.
-    ///
-    /// ```
-    /// use poolhit::Lab;
-    /// // too little to boot with: the kernel says so with a bug check
-    /// let error = Lab::builder().nonpaged_pool_limit(0x1000).build().unwrap_err();
-    /// assert!(error.to_string().contains("0x0000007d"), "{error}");
-    /// ```
-    pub fn nonpaged_pool_limit(mut self, bytes: u64) -> LabBuilder {
-        self.limits.nonpaged = bytes;
-        self
-    }
-
-    /// Lets paged pool grow to this many bytes and no further.
-    ///
-    /// ```
-    /// use poolhit::{Lab, Session, StopReason};
-    /// let lab = Lab::builder().paged_pool_limit(1 << 20).build()?;
-    /// // the program counts the requests that fail
-    /// let stop = Session::new(lab).go()?;
-    /// assert!(matches!(stop.reason, StopReason::Idle { exit_status: Some(1..) }), "{stop:?}");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn paged_pool_limit(mut self, bytes: u64) -> LabBuilder {
-        self.limits.paged = bytes;
-        self
-    }
-
-    /// Loads the images and boots the kernel to the debugger's first prompt: the kernel and the
-    /// driver are initialized, and the program is about to run.
-    ///
-    /// # Errors
-    /// An image cannot be loaded, or the guest stops before it is ready.
-    ///
-    /// ```
-    /// let lab = poolhit::Lab::builder().build()?;
-    /// assert!(lab.machine().work() > 0);
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn build(self) -> Result<Lab, LabError> {
-        for name in self.bases.keys() {
-            if !self
-                .images
-                .all()
-                .any(|file| file.name().eq_ignore_ascii_case(name))
-            {
-                let loaded: Vec<_> = self.images.all().map(ImageFile::name).collect();
-                let loaded = loaded.join(", ");
-                return Err(LabError::UnknownImage {
-                    name: name.clone(),
-                    loaded,
-                });
-            }
-        }
-        let bases = Bases::choose(&self.images, &self.bases);
-        bases.check(&self.images)?;
-        let machine = loader::load(
-            GuestRam::new(self.memory)?,
-            &self.images,
-            &bases,
-            self.limits,
-        )?;
-        let mut lab = Lab {
-            machine,
-            images: self.images,
-            bases,
-        };
-        lab.boot()?;
-        Ok(lab)
-    }
-}
 
 /// A guest that has booted: its machine, the images loaded, and where the guest keeps what a
 /// debugger asks for.
@@ -298,7 +43,22 @@ impl Lab {
         LabBuilder::new()
     }
 
-    fn boot(&mut self) -> Result<(), LabError> {
+    /// Boots a machine that has just been loaded.
+    pub(super) fn boot(
+        machine: Machine,
+        images: GuestImages,
+        bases: Bases,
+    ) -> Result<Lab, LabError> {
+        let mut lab = Lab {
+            machine,
+            images,
+            bases,
+        };
+        lab.run_to_first_prompt()?;
+        Ok(lab)
+    }
+
+    fn run_to_first_prompt(&mut self) -> Result<(), LabError> {
         let exit = self.run(BOOT_WORK)?;
         let at = self.machine.registers().rip();
         let initial_break = self.kernel_symbol("DbgBreakPoint").unwrap_or(at);

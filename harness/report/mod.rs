@@ -1,5 +1,7 @@
 //! Values turned into the text that WinDbg shows for them.
 
 pub mod location;
+pub mod pool;
+pub mod pool_used;
 pub mod stack;
 pub mod stop;

@@ -1,0 +1,53 @@
+//! `!poolused [FLAGS [TAG]]`: what each tag has allocated, from `nt!PoolTrackTable`.
+//!
+//! Flags are bits: 1 shows allocations and frees too, 2 sorts by nonpaged pool, 4 by paged pool;
+//! without 2 or 4 the lines are sorted by tag. `TAG` is four characters, or a pattern with `*` and
+//! `?`.
+//!
+//! ```
+//! let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+//! let text = session.execute("!poolused 0 Thr?")?;
+//! assert_eq!(text.lines().nth(4).unwrap(), " Tag    Allocs     Used    Allocs     Used");
+//! assert!(text.lines().nth(5).unwrap().starts_with(" Thre "));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use super::pool_tag::TagPattern;
+use super::{ExecuteError, Flow};
+use crate::debugger::Session;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::expression::evaluate;
+use crate::report::pool_used::{SortBy, write_pool_used};
+use std::fmt::Write;
+
+const DETAILED: u64 = 1;
+const BY_NONPAGED: u64 = 2;
+const BY_PAGED: u64 = 4;
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    // A word, since in `4 *2` the pattern would be read as an operator and its operand.
+    let flags = match arguments.next_word() {
+        None => 0,
+        Some(word) => evaluate(word, session)?,
+    };
+    let sort_by = match flags & !DETAILED {
+        0 => SortBy::Tag,
+        BY_NONPAGED => SortBy::NonPaged,
+        BY_PAGED => SortBy::Paged,
+        // Both together, or the session pool, which this guest has none of.
+        _ => return Err(arguments.error(CommandErrorKind::Range).into()),
+    };
+    let pattern = match arguments.at_end() {
+        true => TagPattern::any(),
+        false => TagPattern::read(arguments)?,
+    };
+    arguments.finish()?;
+    let mut trackers = session.lab().pool()?.trackers()?;
+    trackers.retain(|one| pattern.matches(one.tag));
+    write_pool_used(out, trackers, sort_by, flags & DETAILED != 0)?;
+    Ok(Flow::Stay)
+}

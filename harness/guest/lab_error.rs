@@ -1,0 +1,66 @@
+//! Why a lab could not be built.
+
+use super::address_plan::PlanError;
+use super::bug_check::BugCheck;
+use super::images::FileError;
+use crate::address::Va;
+use crate::image::ImageError;
+use crate::image::binding::BindError;
+use crate::machine::EngineError;
+use crate::machine::paging::OutOfMemory;
+use crate::memory::FaultReason;
+
+/// Why a lab could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// A file is not what it should be.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An image cannot be loaded.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Two things are to lie at one place.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An import that nothing provides.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The guest's memory is too small.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
+    /// The host refuses the memory.
+    #[error("memory for the guest: {0}")]
+    Host(#[from] std::io::Error),
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A structure has no place: a fault in the layout.
+    #[error("the guest's layout has no memory at {address}: {reason:?}")]
+    Layout {
+        /// The address.
+        address: Va,
+        /// Why not.
+        reason: FaultReason,
+    },
+    /// An option names an image that the lab does not load.
+    #[error("no image is called {name}; this lab loads {loaded}")]
+    UnknownImage {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        loaded: String,
+    },
+    /// The guest stopped before its kernel was ready.
+    #[error("the guest did not boot: {what} at {at} ({place}){}",
+        bug_check.map(|check| format!(": {}", check.in_one_line())).unwrap_or_default())]
+    Boot {
+        /// What stopped it.
+        what: String,
+        /// The instruction.
+        at: Va,
+        /// The same as a symbol.
+        place: String,
+        /// The kernel's own reason, if it gave one.
+        bug_check: Option<BugCheck>,
+    },
+}
