@@ -95,7 +95,7 @@ fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let mut out = io::stdout().lock();
     let result = match command {
-        Command::Demo => frontends::demo(&mut out).map(|()| 0),
+        Command::Demo => frontends::demo(&mut out),
         Command::Debug(debug) => {
             let interactive = io::stdin().is_terminal();
             frontends::debug(&debug.into(), interactive, &mut out)

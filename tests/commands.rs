@@ -31,7 +31,7 @@ fn lines_that_do_not_parse() {
     let mut session = session();
     for (line, expected) in [
         ("zz", "       ^ Syntax error in 'zz'"),
-        ("!analyze -v", "       ^ Syntax error in '!analyze -v'"),
+        ("!analyze -v", "No export analyze found"),
         ("ünlü", "       ^ Syntax error in 'ünlü'"),
         ("\u{1f980}", "       ^ Syntax error in '\u{1f980}'"),
         ("k )", "Numeric expression missing from ')'"),

@@ -6,7 +6,6 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::debugger::range::RangeSyntax;
 use crate::report::location::write_symbol;
 use std::fmt::Write;
 
@@ -20,26 +19,28 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let start = session.next_listing.unwrap_or(session.registers().rip());
-    // `l` counts instructions, an end address is one: read it as bytes and see which it was.
-    let counted = arguments.rest().split_whitespace().skip(1).any(|word| {
-        word.starts_with(['l', 'L']) && !word[1..].starts_with(|c: char| c.is_ascii_alphabetic())
-    });
-    let syntax = RangeSyntax {
-        element_size: 1,
-        default_count: Some(DEFAULT_COUNT),
-        default_start: Some(start),
+    let start = match arguments.at_end() {
+        true => session.next_listing.unwrap_or(session.registers().rip()),
+        false => Va(arguments.next_expression(session)?),
     };
-    let has_end = arguments.rest().split_whitespace().count() > 1;
-    let range = arguments.next_range(session, syntax)?;
+    // `l` counts instructions; an end address is the last byte.
+    let (mut count, mut end) = (u64::MAX, None);
+    if arguments.eat("l") {
+        arguments.eat("?");
+        count = arguments.next_expression(session)?;
+    } else if arguments.at_end() {
+        count = DEFAULT_COUNT;
+    } else {
+        end = Some(Va(arguments.next_expression(session)?));
+    }
     arguments.finish()?;
-    if range.bytes > MAXIMUM_COUNT {
+    let bytes = end.map_or(count, |end: Va| end - start);
+    if bytes > MAXIMUM_COUNT || count == 0 {
         return Err(arguments.error(CommandErrorKind::Range).into());
     }
-    let end = (has_end && !counted).then(|| range.start.wrapping_add(range.bytes));
-    let mut at = range.start;
+    let mut at = start;
     let mut shown = 0;
-    while end.map_or(shown < range.bytes, |end| at < end) {
+    while end.map_or(shown < count, |end| at <= end) {
         if shown == 0 || starts_symbol(session, at) {
             write_symbol(out, session, at)?;
         }
@@ -50,7 +51,7 @@ pub(super) fn run(
         }
         at = instruction.next_address();
         shown += 1;
-        if at < range.start {
+        if at < start {
             break;
         }
     }

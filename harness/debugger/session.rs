@@ -95,6 +95,10 @@ pub struct Session {
     /// The break instruction that stopped the guest, to be passed when it goes on. One that it has
     /// only come to, by a budget or a breakpoint, is still to be executed.
     stopped_at: Option<Va>,
+    /// A break-in that the guest could not take has stopped it where it was.
+    forced_break: bool,
+    /// The last stop, however it came about.
+    last_stop: Option<Stop>,
     budget: u64,
     /// The work at which the run in progress is out of budget.
     budget_end: Option<u64>,
@@ -124,6 +128,8 @@ impl Session {
             modules,
             breakpoints: Breakpoints::default(),
             stopped_at,
+            last_stop: None,
+            forced_break: false,
             budget: DEFAULT_BUDGET,
             budget_end: None,
             break_in_at: None,
@@ -142,6 +148,21 @@ impl Session {
     /// The modules loaded, as of the last stop.
     pub fn modules(&self) -> &Modules {
         &self.modules
+    }
+
+    /// The last stop, by whichever way the guest came to it: after `execute("g")` it is why and
+    /// where the guest stands. `None` until the guest has run.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, StopReason};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// session.execute("bp nt!NtClose \"? 1; g\"; g")?;
+    /// let stop = session.last_stop().unwrap();
+    /// assert_eq!(stop.reason, StopReason::Idle { exit_status: Some(0) });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn last_stop(&self) -> Option<&Stop> {
+        self.last_stop.as_ref()
     }
 
     /// The breakpoints.
@@ -194,7 +215,8 @@ impl Session {
         self.lab.machine_mut().write(address, bytes)
     }
 
-    /// Sets a breakpoint with the commands to execute at it, or redefines the one at this address.
+    /// Sets a breakpoint with the commands that [`execute`](Session::execute) executes at it
+    /// ([`go`](Session::go) stops there in any case), or redefines the one at this address.
     /// Gives its number, and whether it was there before.
     ///
     /// # Errors
@@ -302,6 +324,7 @@ impl Session {
     pub(crate) fn resume(&mut self) -> Result<Stop, SessionError> {
         self.next_listing = None;
         self.pass_break_instruction()?;
+        self.forced_break = false;
         let exit = self.run()?;
         self.modules = self.lab.modules();
         let machine = self.lab.machine();
@@ -309,19 +332,28 @@ impl Session {
         let executed = matches!(exit, Exit::HardcodedBreakpoint { .. });
         self.stopped_at = executed.then_some(address);
         let reason = self.reason(exit, address);
-        Ok(Stop {
+        let stop = Stop {
             reason,
             address,
             work,
-        })
+        };
+        self.last_stop = Some(stop.clone());
+        Ok(stop)
     }
 
     /// A debugger goes on behind the `int 3` it stopped at, if it is still there.
     fn pass_break_instruction(&mut self) -> Result<(), SessionError> {
         let mut registers = self.registers();
         let here = registers.rip();
-        if self.stopped_at == Some(here) && self.lab.machine().read_u8(here) == Ok(0xcc) {
-            registers.rip = registers.rip.wrapping_add(1);
+        let mut code = [0; 2];
+        self.lab.machine().read_partial(here, &mut code);
+        let length = match code {
+            [0xcc, _] => 1,
+            [0xcd, 3] => 2,
+            _ => 0,
+        };
+        if self.stopped_at == Some(here) && length > 0 {
+            registers.rip = registers.rip.wrapping_add(length);
             self.lab.machine_mut().set_registers(&registers)?;
         }
         Ok(())
@@ -378,6 +410,7 @@ impl Session {
                 }
                 Err(_) => {
                     let address = machine.registers().rip();
+                    self.forced_break = true;
                     return Ok(Some(Exit::Breakpoint { address }));
                 }
             }
@@ -399,11 +432,10 @@ impl Session {
                 }
             }
             Exit::Breakpoint { .. } => match self.breakpoints.at(address) {
-                Some(breakpoint) => StopReason::Breakpoint {
+                Some(breakpoint) if !self.forced_break => StopReason::Breakpoint {
                     number: breakpoint.number,
                 },
-                // no breakpoint of the session's: a break-in that the guest could not take
-                None => StopReason::BreakIn,
+                _ => StopReason::BreakIn,
             },
             Exit::Halt => StopReason::Idle {
                 exit_status: self.lab.program_exit_status(),

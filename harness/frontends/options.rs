@@ -156,7 +156,7 @@ impl DebugOptions {
     }
 }
 
-/// Runs the golden session and writes its transcript.
+/// Runs the golden session and writes its transcript. Gives the count of lines that failed.
 ///
 /// # Errors
 /// The output cannot be written.
@@ -167,14 +167,18 @@ impl DebugOptions {
 /// assert!(transcript.starts_with(b"1: kd> dc nt!PoolHitTag l1\n"));
 /// # Ok::<(), poolhit::frontends::FrontendError>(())
 /// ```
-pub fn demo(out: &mut dyn Write) -> Result<(), FrontendError> {
+pub fn demo(out: &mut dyn Write) -> Result<usize, FrontendError> {
     let mut session = Session::new(Lab::builder().build()?);
     let options = ConsoleOptions {
         interactive: false,
         break_in_after: golden::BREAK_IN_AFTER,
     };
-    console::run(&mut session, golden::SCRIPT.as_bytes(), out, options)?;
-    Ok(())
+    Ok(console::run(
+        &mut session,
+        golden::SCRIPT.as_bytes(),
+        out,
+        options,
+    )?)
 }
 
 /// Runs the debugger: on a script, on commands, or on standard input. Gives the count of lines
@@ -189,6 +193,13 @@ pub fn debug(
 ) -> Result<usize, FrontendError> {
     let script = options.script.as_deref().map(open).transpose()?;
     let mut session = Session::new(options.lab()?);
+    if !session.lab().has_kernel_symbols() {
+        let kernel = session.lab().images().kernel.name();
+        eprintln!(
+            "poolhit: {kernel} has no PDB: modules, break-ins and the program's end cannot be told; \
+             give --kernel-pdb FILE"
+        );
+    }
     if let Some(budget) = options.budget {
         session.set_budget(budget);
     }

@@ -201,8 +201,8 @@ impl Lab {
         let mut loaded: Vec<_> = lists
             .flat_map(|head| module_list::loaded_modules(&self.machine, head))
             .collect();
-        if loaded.is_empty() {
-            // As long as the kernel has no list, it is the one thing known to be there.
+        if !loaded.iter().any(|module| module.base == self.bases.kernel) {
+            // Where the kernel lies is known to whoever loads it, list or no list.
             loaded.push(module_list::LoadedModule {
                 name: self.images.kernel.name().to_string(),
                 base: self.bases.kernel,
@@ -218,15 +218,26 @@ impl Lab {
 
     /// The module with the image and symbols of the file of that name.
     fn with_symbols(&self, loaded: &module_list::LoadedModule) -> Module {
-        let file = self
-            .images
-            .all()
-            .find(|file| file.name().eq_ignore_ascii_case(&loaded.name));
+        // The file loaded there; elsewhere, the file of that name.
+        let placed = self.bases.place(&self.images);
+        let file = placed
+            .iter()
+            .find(|(_, base)| *base == loaded.base)
+            .map(|(file, _)| *file)
+            .or_else(|| {
+                let mut files = self.images.all();
+                files.find(|file| file.name().eq_ignore_ascii_case(&loaded.name))
+            });
+        // Debuggers call the kernel `nt` whatever its file is called.
+        let name = match loaded.base == self.bases.kernel {
+            true => "ntoskrnl.exe",
+            false => &loaded.name,
+        };
         match file {
-            Some(file) => Module::new(&loaded.name, loaded.base, loaded.size)
+            Some(file) => Module::new(name, loaded.base, loaded.size)
                 .with_image(Arc::clone(&file.image))
                 .with_symbols(Arc::clone(&file.symbols)),
-            None => Module::new(&loaded.name, loaded.base, loaded.size),
+            None => Module::new(name, loaded.base, loaded.size),
         }
     }
 

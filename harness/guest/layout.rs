@@ -84,6 +84,15 @@ impl Bases {
         }
     }
 
+    /// Each image with its base, the kernel first.
+    pub(super) fn place<'a>(&self, images: &'a GuestImages) -> Vec<(&'a super::ImageFile, Va)> {
+        let first = [self.kernel, self.driver, self.program];
+        images
+            .all()
+            .zip(first.into_iter().chain(self.libraries.iter().copied()))
+            .collect()
+    }
+
     /// Checks that everything fits side by side.
     pub(super) fn check(&self, images: &GuestImages) -> Result<(), PlanError> {
         let mut plan = AddressPlan::default();

@@ -31,6 +31,16 @@ impl DebugPort {
         self.waiting.push_back(byte);
     }
 
+    /// The bytes that the guest has not read yet.
+    ///
+    /// ```
+    /// use poolhit::machine::debug_port::DebugPort;
+    /// assert!(DebugPort::default().waiting().is_empty());
+    /// ```
+    pub fn waiting(&self) -> Vec<u8> {
+        self.waiting.iter().copied().collect()
+    }
+
     /// What an `in` from the port gives; ports that are not there float high.
     ///
     /// ```

@@ -28,6 +28,9 @@ use xxhash_rust::xxh3::Xxh3;
 /// The interrupt flag in RFLAGS.
 const INTERRUPT_FLAG: u64 = 1 << 9;
 const RESERVED_FLAG: u64 = 1 << 1;
+/// What an interrupt clears on the way to its handler (Intel SDM volume 3, 6.12.1): IF, TF, NT, RF
+/// and VM.
+const CLEARED_BY_INTERRUPTS: u64 = INTERRUPT_FLAG | 1 << 8 | 1 << 14 | 1 << 16 | 1 << 17;
 
 /// What the loader sets up before the processor starts.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +109,7 @@ impl Machine {
             limit: 0x67,
             flags: 0x8b00, // present, busy, a 64-bit TSS
         };
-        let mut engine = Engine::new(ram, start.root.0, gdt, task, start.gate.user_page)?;
+        let mut engine = Engine::new(ram, start.root.0, gdt, task, &start.gate)?;
         engine.set_msr(Msr::GsBase, start.gs_base.0)?;
         let mut registers = Registers {
             rip: start.entry.0,
@@ -286,7 +289,7 @@ impl Machine {
         let mut after = before;
         after.set(Gpr::Rsp, frame);
         after.rip = handler.0;
-        after.rflags &= !INTERRUPT_FLAG;
+        after.rflags &= !CLEARED_BY_INTERRUPTS;
         self.engine.set_registers(&after)?;
         Ok(())
     }
@@ -387,8 +390,9 @@ impl Machine {
         self.engine.port().send(byte);
     }
 
-    /// A hash of all the guest can see: memory, registers, and the work done. Two machines with
-    /// the same history have the same hash.
+    /// A hash of what the guest can see: memory, integer and vector registers, system registers,
+    /// what waits at the debug port, and the work done. The x87 unit's registers are not in it. Two
+    /// machines with the same history have the same hash.
     pub fn state_hash(&self) -> u128 {
         let mut hash = Xxh3::new();
         let mut page = [0; 0x1000];
@@ -409,15 +413,11 @@ impl Machine {
         for value in &registers.xmm {
             hash.update(&value.to_le_bytes());
         }
-        for value in [
-            self.work(),
-            self.root.0,
-            self.gs_base().0,
-            self.kernel_gs_base().0,
-            self.privilege_level().into(),
-        ] {
+        let others = [self.work(), self.engine.ram().size()];
+        for value in others.into_iter().chain(self.engine.system_registers()) {
             hash.update(&value.to_le_bytes());
         }
+        hash.update(&self.engine.waiting_input());
         hash.digest128()
     }
 

@@ -88,7 +88,8 @@ pub fn translate(ram: &GuestRam, root: Pa, address: Va) -> Result<Translation, F
         }
         table = value & entry::FRAME;
     }
-    unreachable!("level 1 returns")
+    // Level 1 has returned.
+    Err(FaultReason::NotPresent { level: 0 })
 }
 
 /// A set of physical pages, by number.

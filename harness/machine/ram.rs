@@ -2,7 +2,9 @@
 
 use crate::address::Pa;
 use memmap2::{MmapOptions, MmapRaw};
+use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The size of a page in bytes.
 const PAGE: usize = 0x1000;
@@ -14,8 +16,17 @@ pub const MAXIMUM_RAM: u64 = 4 << 30;
 ///
 /// The engine reads and writes the same bytes while it runs, so no Rust reference to them is ever
 /// made: everything goes through raw copies.
+///
+/// For the same reason it stays on one thread at a time:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<poolhit::machine::GuestRam>();
+/// ```
 pub struct GuestRam {
     map: MmapRaw,
+    /// Makes the type not `Sync`, which the mapping is: writing goes through `&self`.
+    one_thread: PhantomData<Cell<u8>>,
 }
 
 impl fmt::Debug for GuestRam {
@@ -50,6 +61,7 @@ impl GuestRam {
         let length = size.next_multiple_of(0x1000) as usize;
         Ok(GuestRam {
             map: MmapOptions::new().len(length).map_anon()?.into(),
+            one_thread: PhantomData,
         })
     }
 

@@ -106,7 +106,7 @@ impl RingGate {
     }
 
     /// The first instruction behind the gate.
-    fn behind_gate(&self) -> Va {
+    pub(super) fn behind_gate(&self) -> Va {
         self.kernel_page.wrapping_add(BEHIND_GATE as u64)
     }
 

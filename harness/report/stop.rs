@@ -56,7 +56,10 @@ pub fn write_stop(out: &mut dyn Write, session: &Session, stop: &Stop) -> fmt::R
                     out,
                     "the program has ended with status {status:#x}, and nothing is left to run."
                 )?,
-                None => writeln!(out, "the program waits for something that will never come.")?,
+                None => writeln!(
+                    out,
+                    "nothing is left to run, and nothing tells that the program has ended."
+                )?,
             }
         }
         StopReason::Budget { work } => writeln!(

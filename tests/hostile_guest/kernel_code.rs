@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use poolhit::address::Va;
+use poolhit::guest::{BugCheck, LabError};
 use poolhit::{Lab, Session};
 
 const GDT: u64 = 0xfffff880_009f_1000;
@@ -21,32 +22,99 @@ fn refuses(code: &[u8], what: &str, offset: u64) {
     assert_eq!(error, expected);
 }
 
+/// The boot ends with the bug check.
+#[track_caller]
+fn bug_checks(code: &[u8], expected: BugCheck) {
+    assert_eq!(boot_bug_check(code), expected, "{}", expected.in_one_line());
+}
+
+/// Boots a driver that the kernel gives up about, and says why.
+#[track_caller]
+fn boot_bug_check(code: &[u8]) -> BugCheck {
+    let error = Lab::builder().driver(driver(code)).build().unwrap_err();
+    let text = error.to_string();
+    match error {
+        LabError::Boot {
+            what,
+            place,
+            bug_check: Some(check),
+            ..
+        } => {
+            assert_eq!(what, "a breakpoint instruction");
+            assert_eq!(place, "nt!RtlpBreakWithStatusInstruction");
+            assert!(text.ends_with(&format!(": {}", check.in_one_line())), "{text}");
+            assert!(!text.contains('\n'), "{text:?}");
+            check
+        }
+        _ => panic!("no bug check but {text}"),
+    }
+}
+
 #[test]
 fn a_driver_that_faults_does_not_boot() {
     refuses(&[0x0f, 0x0b], "invalid opcode", 0);
     refuses(&[0xf4], "it went idle", 1);
     refuses(&[0xfa, 0xf4], "it went idle", 2);
-    refuses(&[0xcd, 0x80], "interrupt without a handler", 0);
     refuses(&[0xcc], "a breakpoint instruction", 0);
     refuses(&[0x31, 0xc9, 0xf7, 0xf1], "divide error", 2);
     let frame = [
         0x6a, 0x50, 0x6a, 0x50, 0x6a, 0x50, 0x6a, 0x50, 0x6a, 0x50, 0x48, 0xcf,
     ];
     refuses(&frame, "general protection", 10);
-    for (access, offset) in [([0x8b, 0x00], 10), ([0x89, 0x00], 10)] {
-        let code = Code::default().set(RAX, 0x1234_5678).raw(&access).0;
-        refuses(&code, "page fault on 00000000`12345678", offset);
+    fresh_lab_works();
+}
+
+/// What the kernel has a gate for it makes a bug check of.
+#[test]
+fn a_driver_that_faults_is_a_bug_check() {
+    // UNEXPECTED_KERNEL_MODE_TRAP; all vectors share one handler, which does not know them apart
+    let unexpected = BugCheck {
+        code: 0x7f,
+        parameters: [0; 4],
+    };
+    bug_checks(&[0xcd, 0x80], unexpected);
+    // a user address, the kernel's own half without memory, and code that is not to be written
+    for address in [0x1234_5678, 0xfffffa80_0eee_0000] {
+        for (bytes, access) in [([0x8b, 0x00], Access::Read), ([0x89, 0x00], Access::Write)] {
+            let code = Code::default().set(RAX, address).raw(&bytes).0;
+            bug_checks(&code, page_fault(address, access, DRIVER_CODE + 10));
+        }
     }
     fresh_lab_works();
+}
+
+/// At a raised level no page may be missing, and the code of the bug check says whose fault it is.
+#[test]
+fn a_driver_that_faults_at_a_raised_level_is_a_bug_check() {
+    for (level, address) in [(2, 0x1234_5678), (15, 0xfffffa80_0eee_0000)] {
+        for (bytes, access) in [
+            ([0x8b, 0x00], Access::Read),
+            ([0x89, 0x00], Access::Write),
+        ] {
+            // mov cr8, rax
+            let code = Code::default()
+                .set(RAX, level)
+                .raw(&[0x44, 0x0f, 0x22, 0xc0])
+                .set(RAX, address)
+                .raw(&bytes);
+            let expected = |code, instruction| BugCheck {
+                code,
+                parameters: [address, level, access as u64, instruction],
+            };
+            // DRIVER_IRQL_NOT_LESS_OR_EQUAL
+            bug_checks(&code.0, expected(0xd1, DRIVER_CODE + 24));
+            // IRQL_NOT_LESS_OR_EQUAL
+            let (mut session, at) = with_system_call(&code.0);
+            assert_eq!(bug_check(&mut session), expected(0xa, at.0 + 24));
+        }
+    }
 }
 
 #[test]
 fn a_driver_that_jumps_away_does_not_boot() {
     for target in [0, 0xd_f000, 0xfffff800_0165_3000, 0xfffffa80_0000_0000] {
         let code = Code::default().set(RAX, target).raw(&[0xff, 0xe0]).0;
-        let error = boot_error(&code);
-        let expected = format!("page fault on {target} at {target} (", target = Va(target));
-        assert!(error.contains(&expected), "{error}");
+        bug_checks(&code, page_fault(target, Access::Execute, target));
     }
     // the program's own code may run in ring 0, but finds no user mode around it
     let program = Lab::builder().build().unwrap().bases().program.0;
@@ -265,8 +333,14 @@ fn a_smashed_kernel_stack_is_walked_to_an_end() {
             .fill(0xfffff880_04ec_1b00, 0x500, byte)
             .raw(&[0xc3]);
         let (mut session, _) = with_system_call(&code.0);
-        let (vector, _) = fault(&mut session);
-        assert!([13, 14].contains(&vector), "{vector}");
+        // Where it returns to: an address of the program's half or the kernel's, or neither.
+        let target = u64::from_ne_bytes([byte; 8]);
+        if target >> 47 == 0 || target >> 47 == 0x1_ffff {
+            let check = bug_check(&mut session);
+            assert_eq!(check, page_fault(target, Access::Execute, target));
+        } else {
+            assert_eq!(fault(&mut session), (13, None));
+        }
         let text = session.execute("k").unwrap();
         assert!(
             text.starts_with("Child-SP          RetAddr           Call Site\n"),

@@ -2,7 +2,7 @@
 //! it does.
 
 use poolhit::address::Va;
-use poolhit::guest::{ImageFile, LabError};
+use poolhit::guest::{BugCheck, ImageFile, LabError};
 use poolhit::{Lab, Session, Stop, StopReason};
 use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
 
@@ -66,6 +66,46 @@ pub fn fault(session: &mut Session) -> (u32, Option<Va>) {
     match go(session).reason {
         StopReason::Fault(fault) => (fault.vector, fault.accessed),
         other => panic!("no fault but {other:?}"),
+    }
+}
+
+/// Runs the guest to a bug check. It is the kernel's own break that the debugger stops at.
+#[track_caller]
+pub fn bug_check(session: &mut Session) -> BugCheck {
+    let stop = go(session);
+    match stop.reason {
+        StopReason::BugCheck(check) => {
+            let at = session.resolve("nt!RtlpBreakWithStatusInstruction");
+            assert_eq!(Some(stop.address), at);
+            check
+        }
+        other => panic!("no bug check but {other:?}"),
+    }
+}
+
+/// What an instruction wanted of the address that it could not reach, as bug checks count it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    Read = 0,
+    Write = 1,
+    Execute = 8,
+}
+
+/// The bug check of an instruction in ring 0, with interrupts for all devices let in, that cannot
+/// reach `address` (Microsoft, "Bug Check Code Reference"): PAGE_FAULT_IN_NONPAGED_AREA for the
+/// kernel's addresses, KMODE_EXCEPTION_NOT_HANDLED with STATUS_ACCESS_VIOLATION for the others.
+pub fn page_fault(address: u64, access: Access, instruction: u64) -> BugCheck {
+    let access = access as u64;
+    if address >> 63 == 1 {
+        BugCheck {
+            code: 0x50,
+            parameters: [address, access, instruction, 0],
+        }
+    } else {
+        BugCheck {
+            code: 0x1e,
+            parameters: [0xffff_ffff_c000_0005, instruction, access, address],
+        }
     }
 }
 

@@ -24,6 +24,10 @@ pub struct State {
     pub aside: bool,
     /// The far call that stands for `syscall`.
     syscall_target: u64,
+    /// The first instruction behind the gate.
+    behind_gate: u64,
+    /// A `syscall` is on its way through the gate.
+    pub calling: bool,
     /// Where the code behind that call goes.
     pub entry: u64,
     /// The run ended in front of a `syscall`, since the guest has moved its entry.
@@ -34,7 +38,7 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(syscall_target: Va) -> State {
+    pub fn new(syscall_target: Va, behind_gate: Va) -> State {
         State {
             work: 0,
             block: 0..0,
@@ -43,6 +47,8 @@ impl State {
             resume_at: None,
             aside: false,
             syscall_target: syscall_target.0,
+            behind_gate: behind_gate.0,
+            calling: false,
             entry: 0,
             entry_moved: false,
             port: DebugPort::default(),
@@ -93,6 +99,14 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
 /// A block of code is about to run.
 fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     let state = uc.get_data_mut();
+    if address != state.syscall_target {
+        let calling = std::mem::take(&mut state.calling);
+        if address == state.behind_gate && !calling && !state.aside {
+            // A far call of the guest's own through the machine's gate.
+            stop_with_fault(uc, 13);
+            return;
+        }
+    }
     if state.work >= state.limit {
         state.block = 0..0;
         state.exit.get_or_insert(Exit::Limit);
@@ -114,6 +128,7 @@ fn on_system_call(uc: &mut Unicorn<'_, State>) {
     let target = if kernel {
         entry
     } else if entry == state.entry {
+        state.calling = true;
         state.syscall_target
     } else {
         state.entry_moved = true;

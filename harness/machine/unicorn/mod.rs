@@ -17,6 +17,7 @@ pub(super) use registers::{Msr, Table, TableRegister};
 use super::debug_port::DebugPort;
 use super::exit::Exit;
 use super::ram::GuestRam;
+use super::ring_gate::RingGate;
 use crate::address::Va;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +45,7 @@ pub(super) struct EngineState {
     context: Context,
     work: u64,
     entry: u64,
+    calling: bool,
     port: DebugPort,
     stopped_at: Option<u64>,
 }
@@ -63,9 +65,9 @@ impl Engine {
         cr3: u64,
         gdt: TableRegister,
         task: TableRegister,
-        syscall_target: Va,
+        gate: &RingGate,
     ) -> Result<Engine, EngineError> {
-        let state = State::new(syscall_target);
+        let state = State::new(gate.user_page, gate.behind_gate());
         let doing = "make a processor";
         let mut uc = Unicorn::new_with_data(Arch::X86, Mode::MODE_64, state).refused(doing)?;
         // Of Windows 7's time, and the last one without `rdrand`, which would ask the host.
@@ -190,6 +192,11 @@ impl Engine {
         &self.ram
     }
 
+    /// What the guest has not read from the debug port yet.
+    pub fn waiting_input(&self) -> Vec<u8> {
+        self.uc.get_data().port.waiting()
+    }
+
     pub fn port(&mut self) -> &mut DebugPort {
         &mut self.uc.get_data_mut().port
     }
@@ -213,6 +220,7 @@ impl Engine {
             context: self.uc.context_init().refused("keep its state")?,
             work: state.work,
             entry: state.entry,
+            calling: state.calling,
             port: state.port.clone(),
             stopped_at: self.stopped_at,
         })
@@ -226,6 +234,7 @@ impl Engine {
         let state = self.uc.get_data_mut();
         state.work = saved.work;
         state.entry = saved.entry;
+        state.calling = saved.calling;
         state.port = saved.port.clone();
         state.block = 0..0;
         state.entry_moved = false;

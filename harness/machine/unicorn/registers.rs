@@ -188,6 +188,20 @@ impl Engine {
         self.uc.reg_read(register).unwrap_or(0)
     }
 
+    /// The registers besides those that [`registers`](Engine::registers) reads.
+    pub fn system_registers(&self) -> Vec<u64> {
+        let mut values: Vec<u64> = CONTROL.map(|register| self.register(register)).into();
+        values.extend(Msr::ALL.map(|msr| self.msr(msr)));
+        values.push(self.register(Reg::MXCSR));
+        for table in [Table::Gdt, Table::Idt, Table::Task] {
+            let table = self.table(table);
+            values.extend([table.base, table.limit.into(), table.selector.into()]);
+        }
+        let segments = [Reg::CS, Reg::SS, Reg::DS, Reg::ES, Reg::FS, Reg::GS];
+        values.extend(segments.map(|register| self.register(register)));
+        values
+    }
+
     pub fn cr3(&self) -> u64 {
         self.register(Reg::CR3)
     }
