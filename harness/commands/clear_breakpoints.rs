@@ -4,6 +4,7 @@ use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::breakpoint::BREAKPOINT_LIMIT;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -11,7 +12,7 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let mut numbers = Vec::new();
+    let mut numbers = BTreeSet::new();
     if arguments.eat("*") {
         arguments.finish()?;
         numbers.extend(session.breakpoints().iter().map(|one| one.number));

@@ -1,10 +1,12 @@
 //! `db`, `dc`, `dd`, `dq [RANGE]`: memory as bytes, doublewords or quadwords, with the characters
 //! beside them for `db` and `dc`. Without a range the display goes on where the last one ended.
+//!
+//! One display is 1 MiB at most, `L?` or not: the text would be some ten times that.
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
-use crate::debugger::cursor::Cursor;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::range::RangeSyntax;
 use crate::memory::ReadMemory;
 use std::fmt::Write;
@@ -13,6 +15,8 @@ use std::fmt::Write;
 const LINE: u64 = 16;
 /// Bytes shown without a range.
 const DEFAULT_BYTES: u64 = 128;
+/// Bytes shown at most.
+const MAXIMUM_BYTES: u64 = 1 << 20;
 
 /// Shows elements of `SIZE` bytes, with their characters if `CHARACTERS`.
 pub(super) fn run<const SIZE: u64, const CHARACTERS: bool>(
@@ -27,6 +31,9 @@ pub(super) fn run<const SIZE: u64, const CHARACTERS: bool>(
     };
     let range = arguments.next_range(session, syntax)?;
     arguments.finish()?;
+    if range.bytes > MAXIMUM_BYTES {
+        return Err(arguments.error(CommandErrorKind::Range).into());
+    }
     let elements = range.count(SIZE);
     let mut done = 0;
     while done < elements {

@@ -6,10 +6,11 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::memory::ReadMemory;
 use std::fmt::Write;
 
-/// Writes values of `SIZE` bytes. Reads all of them before it writes the first: a line that does not
-/// parse changes nothing.
+/// Writes values of `SIZE` bytes. All of them are read, and all of their places are looked at,
+/// before the first is written: a line that fails changes nothing.
 pub(super) fn run<const SIZE: usize>(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
@@ -25,8 +26,11 @@ pub(super) fn run<const SIZE: usize>(
             break;
         }
     }
-    session
-        .write(address, &bytes)
+    let mut before = vec![0; bytes.len()];
+    let machine = session.lab().machine();
+    machine
+        .read(address, &mut before)
+        .and_then(|()| session.write(address, &bytes))
         .map_err(|_| arguments.error(CommandErrorKind::MemoryAccess))?;
     Ok(Flow::Stay)
 }

@@ -19,7 +19,7 @@ mod unassemble;
 use crate::debugger::command_line::{LineTooLong, commands};
 use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
 use crate::debugger::expression::ExpressionError;
-use crate::debugger::{Session, SessionError, Stop, StopReason};
+use crate::debugger::{STOP_WORK, Session, SessionError, Stop, StopReason};
 use crate::report::{location::write_location, stop::write_stop};
 use std::fmt::{self, Write};
 
@@ -37,8 +37,9 @@ pub enum ExecuteError {
     TooLong(#[from] LineTooLong),
     /// The guest ran on and on.
     #[error(
-        "the guest has run {work} bytes of code without a stop, the budget of one run; it is at \
-         {at}, perhaps in an endless loop; give it a larger budget to go on"
+        "the guest has run {work} bytes of code without a stop, the budget of one run (a stop \
+         that a breakpoint's commands go on from counts as {STOP_WORK}); it is at {at}, perhaps \
+         in an endless loop; give it a larger budget to go on"
     )]
     Budget {
         /// The budget in bytes of code retired.
@@ -213,7 +214,7 @@ impl Session {
             match command.filter(|command| !command.is_empty()) {
                 None => return self.report(&stop, out),
                 Some(command) => match self.execute_at_breakpoint(&command, out)? {
-                    Flow::Go => {}
+                    Flow::Go => self.charge_stop(),
                     Flow::Quit => return Ok(Flow::Quit),
                     Flow::Stay => {
                         write_location(out, self, stop.address)?;

@@ -1,6 +1,6 @@
 //! `u [ADDRESS [l COUNT] | ADDRESS END]`: instructions, with the symbol above the first and above
 //! every other that has one of its own. Without an address the listing goes on where the last one
-//! ended, at first at the current instruction.
+//! ended, at first at the current instruction. One listing is 65,536 instructions at most.
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
@@ -12,6 +12,8 @@ use std::fmt::Write;
 
 /// Instructions shown without a range.
 const DEFAULT_COUNT: u64 = 8;
+/// Instructions, or bytes of them, shown at most.
+const MAXIMUM_COUNT: u64 = 0x1_0000;
 
 pub(super) fn run(
     session: &mut Session,
@@ -31,6 +33,9 @@ pub(super) fn run(
     let has_end = arguments.rest().split_whitespace().count() > 1;
     let range = arguments.next_range(session, syntax)?;
     arguments.finish()?;
+    if range.bytes > MAXIMUM_COUNT {
+        return Err(arguments.error(CommandErrorKind::Range).into());
+    }
     let end = (has_end && !counted).then(|| range.start.wrapping_add(range.bytes));
     let mut at = range.start;
     let mut shown = 0;

@@ -13,5 +13,5 @@ pub mod stop;
 
 pub use breakpoint::{Breakpoint, Breakpoints};
 pub use call_site::{CallSite, CallStack};
-pub use session::{Session, SessionError};
+pub use session::{STOP_WORK, Session, SessionError};
 pub use stop::{Stop, StopReason};

@@ -23,6 +23,11 @@ pub const DEFAULT_BUDGET: u64 = 1 << 31;
 const SLICE: u64 = 4 << 20;
 /// How far a guest that has interrupts off may run on before a break-in stops it where it is.
 const MASKED_WORK: u64 = 1 << 20;
+/// The longest run between two tries to break into such a guest.
+const MASKED_SLICE: u64 = 1 << 12;
+/// What a stop that a breakpoint's commands go on from takes of the budget, on top of the code
+/// retired: so their number, and what they print, has an end too.
+pub const STOP_WORK: u64 = 1 << 13;
 /// The vector of the clock interrupt (the HAL's on Windows 7 x64), at which a kernel polls its
 /// debugger.
 const CLOCK_VECTOR: u8 = 0xd1;
@@ -87,7 +92,8 @@ pub struct Session {
     lab: Lab,
     modules: Modules,
     breakpoints: Breakpoints,
-    /// The break instruction that the guest is stopped at, to be passed when it goes on.
+    /// The break instruction that stopped the guest, to be passed when it goes on. One that it has
+    /// only come to, by a budget or a breakpoint, is still to be executed.
     stopped_at: Option<Va>,
     budget: u64,
     /// The work at which the run in progress is out of budget.
@@ -287,6 +293,11 @@ impl Session {
         self.break_in_echo = None;
     }
 
+    /// Takes [`STOP_WORK`] from the budget in force.
+    pub(crate) fn charge_stop(&mut self) {
+        self.budget_end = self.budget_end.map(|end| end.saturating_sub(STOP_WORK));
+    }
+
     /// Lets the guest go on to its next stop, under the budget in force.
     pub(crate) fn resume(&mut self) -> Result<Stop, SessionError> {
         self.next_listing = None;
@@ -295,8 +306,9 @@ impl Session {
         self.modules = self.lab.modules();
         let machine = self.lab.machine();
         let (address, work) = (machine.registers().rip(), machine.work());
+        let executed = matches!(exit, Exit::HardcodedBreakpoint { .. });
+        self.stopped_at = executed.then_some(address);
         let reason = self.reason(exit, address);
-        self.stopped_at = (!matches!(reason, StopReason::Breakpoint { .. })).then_some(address);
         Ok(Stop {
             reason,
             address,
@@ -319,16 +331,16 @@ impl Session {
         let budget_end = self.budget_end.unwrap_or(u64::MAX);
         loop {
             let work = self.lab.machine().work();
+            if work >= budget_end {
+                return Ok(Exit::Limit);
+            }
             let break_in_at = self.break_in_at.unwrap_or(u64::MAX);
             if work >= break_in_at || self.break_in.take() {
                 self.break_in_at = None;
-                if let Some(exit) = self.interrupt()? {
+                if let Some(exit) = self.interrupt(budget_end)? {
                     return Ok(exit);
                 }
                 continue;
-            }
-            if work >= budget_end {
-                return Ok(Exit::Limit);
             }
             let limit = work.saturating_add(SLICE).min(budget_end).min(break_in_at);
             match self.lab.machine_mut().run(limit)? {
@@ -340,10 +352,11 @@ impl Session {
 
     /// Delivers the clock interrupt with a break-in waiting at the debug port. If the guest has
     /// interrupts off it runs on until it has not; one that keeps them off, or has no handler, is
-    /// stopped where it is.
-    fn interrupt(&mut self) -> Result<Option<Exit>, SessionError> {
+    /// stopped where it is. If something else stops it first, the break-in is still to come.
+    fn interrupt(&mut self, budget_end: u64) -> Result<Option<Exit>, SessionError> {
         let machine = self.lab.machine_mut();
         let end = machine.work().saturating_add(MASKED_WORK);
+        let mut slice = 1;
         loop {
             match machine.interrupt(CLOCK_VECTOR) {
                 Ok(()) => {
@@ -352,9 +365,15 @@ impl Session {
                 }
                 Err(InterruptError::Engine(error)) => return Err(error.into()),
                 Err(InterruptError::Masked) if machine.work() < end => {
-                    match machine.run(machine.work() + 1)? {
-                        Exit::Limit => {}
-                        exit => return Ok(Some(exit)),
+                    let next = machine.work().saturating_add(slice).min(budget_end);
+                    match machine.run(next)? {
+                        Exit::Limit if machine.work() < budget_end => {
+                            slice = MASKED_SLICE.min(slice * 2);
+                        }
+                        exit => {
+                            self.break_in_at = Some(next);
+                            return Ok(Some(exit));
+                        }
                     }
                 }
                 Err(_) => {

@@ -2,6 +2,7 @@
 
 use crate::commands::{ExecuteError, Flow};
 use crate::debugger::Session;
+use crate::debugger::command_line::{LineTooLong, MAX_LINE_LENGTH};
 use std::fmt;
 use std::io::{self, BufRead, Write};
 
@@ -37,7 +38,7 @@ impl fmt::Write for Text<'_> {
 /// transcript. Gives the count of lines that failed; their errors are in the transcript.
 ///
 /// # Errors
-/// The lines cannot be read, or the transcript cannot be written.
+/// The lines cannot be read, one of them is endless, or the transcript cannot be written.
 ///
 /// ```
 /// use poolhit::frontends::console::{ConsoleOptions, run};
@@ -64,7 +65,18 @@ pub fn run(
             write!(out, "{prompt}")?;
             out.flush()?;
         }
-        let Some(line) = lines.next()? else { break };
+        let line = match lines.next()? {
+            None => break,
+            Some(Ok(line)) => line,
+            Some(Err(error)) => {
+                failed += 1;
+                if !options.interactive {
+                    write!(out, "{prompt}")?;
+                }
+                writeln!(out, "{error}")?;
+                continue;
+            }
+        };
         if line.trim() == BREAK_IN_KEY {
             // The guest is stopped already: the key has taken effect, or has none.
             continue;
@@ -107,23 +119,55 @@ fn describe(error: &ExecuteError, prompt: usize) -> String {
     error.below_prompt(prompt)
 }
 
+/// The longest line that is skipped; a longer one, such as a device's, may never end.
+const ENDLESS: usize = 16 << 20;
+
+/// A line without its end, or that it is too long.
+type Line = Result<String, LineTooLong>;
+
 /// The lines of an input, the next one at hand.
 struct Lines<R> {
     input: R,
-    next: Option<String>,
+    next: Option<Line>,
 }
 
 impl<R: BufRead> Lines<R> {
-    fn read(&mut self) -> io::Result<Option<String>> {
+    fn read(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        if self.input.read_until(b'\n', &mut bytes)? == 0 {
+        let most = (MAX_LINE_LENGTH + "\r\n".len()) as u64;
+        let mut start = io::Read::take(&mut self.input, most);
+        if start.read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
         }
+        if start.limit() == 0 && !bytes.ends_with(b"\n") {
+            let length = bytes.len() + self.skip()?;
+            return Ok(Some(Err(LineTooLong { length })));
+        }
         let line = String::from_utf8_lossy(&bytes);
-        Ok(Some(line.trim_end_matches(['\r', '\n']).to_string()))
+        Ok(Some(Ok(line.trim_end_matches(['\r', '\n']).to_string())))
     }
 
-    fn next(&mut self) -> io::Result<Option<String>> {
+    /// Skips the rest of a line, and gives its length.
+    fn skip(&mut self) -> io::Result<usize> {
+        let mut length = 0;
+        loop {
+            let bytes = self.input.fill_buf()?;
+            let end = bytes.iter().position(|&byte| byte == b'\n');
+            let skipped = end.unwrap_or(bytes.len());
+            length += skipped;
+            let over = end.is_some() || bytes.is_empty();
+            self.input.consume(skipped + usize::from(end.is_some()));
+            if over {
+                return Ok(length);
+            }
+            if length > ENDLESS {
+                let text = format!("a line of the input is longer than {} MiB", ENDLESS >> 20);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Line>> {
         match self.next.take() {
             Some(line) => Ok(Some(line)),
             None => self.read(),
@@ -134,6 +178,6 @@ impl<R: BufRead> Lines<R> {
         if self.next.is_none() {
             self.next = self.read()?;
         }
-        Ok(self.next.as_deref())
+        Ok(self.next.as_ref().and_then(|line| line.as_deref().ok()))
     }
 }

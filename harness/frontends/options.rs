@@ -7,7 +7,7 @@ use crate::debugger::Session;
 use crate::guest::{FileError, ImageFile, Lab, LabError};
 use crate::report::location::write_location;
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Why a front end could not do its work.
@@ -72,8 +72,38 @@ pub struct DebugOptions {
 /// The work after which a script's break-in key takes effect if nothing else is said.
 pub const DEFAULT_BREAK_IN_AFTER: u64 = 1_000_000;
 
+/// The largest image or PDB that is read, in bytes: no larger image can be loaded.
+const FILE_LIMIT: u64 = 256 << 20;
+
 fn read(path: &Path) -> Result<Vec<u8>, FrontendError> {
-    std::fs::read(path).map_err(|source| FrontendError::Read {
+    let read = || {
+        let mut bytes = Vec::new();
+        // A device has no length that could be asked for.
+        File::open(path)?
+            .take(FILE_LIMIT + 1)
+            .read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_LIMIT {
+            let text = format!("it is larger than {} MiB", FILE_LIMIT >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|source| FrontendError::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// Opens a script. A folder can be opened too, but not read.
+fn open(path: &Path) -> Result<File, FrontendError> {
+    let open = || {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(file)
+    };
+    open().map_err(|source| FrontendError::Read {
         path: path.to_path_buf(),
         source,
     })
@@ -157,13 +187,7 @@ pub fn debug(
     interactive: bool,
     out: &mut dyn Write,
 ) -> Result<usize, FrontendError> {
-    let script = match &options.script {
-        Some(path) => Some(File::open(path).map_err(|source| FrontendError::Read {
-            path: path.clone(),
-            source,
-        })?),
-        None => None,
-    };
+    let script = options.script.as_deref().map(open).transpose()?;
     let mut session = Session::new(options.lab()?);
     if let Some(budget) = options.budget {
         session.set_budget(budget);

@@ -34,6 +34,21 @@ impl BugCheck {
     }
 }
 
+impl BugCheck {
+    /// The code and the parameters, without a line's end between or behind them.
+    ///
+    /// ```
+    /// use poolhit::guest::BugCheck;
+    /// let check = BugCheck { code: 0x7f, parameters: [8, 0, 0, 0] };
+    /// assert_eq!(check.in_one_line(), "bug check 0x0000007f (0x8, 0x0, 0x0, 0x0)");
+    /// ```
+    pub fn in_one_line(&self) -> String {
+        let [one, two, three, four] = self.parameters;
+        let code = self.code;
+        format!("bug check {code:#010x} ({one:#x}, {two:#x}, {three:#x}, {four:#x})")
+    }
+}
+
 /// As the kernel debugger prints it: `0x000000c2 (0x0000000000000007,0x…,0x…,0x…)`.
 impl fmt::Display for BugCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,8 +18,8 @@ use std::sync::Arc;
 /// The guest's physical memory by default, in bytes.
 pub const DEFAULT_MEMORY: u64 = 64 << 20;
 /// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
-/// hundredth of it.
-pub const BOOT_WORK: u64 = 64 << 20;
+/// thirtieth of it.
+pub const BOOT_WORK: u64 = 16 << 20;
 
 /// Why a lab could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum LabError {
     },
     /// The guest stopped before its kernel was ready.
     #[error("the guest did not boot: {what} at {at} ({place}){}",
-        bug_check.as_ref().map(|check| format!(": {check}")).unwrap_or_default())]
+        bug_check.map(|check| format!(": {}", check.in_one_line())).unwrap_or_default())]
     Boot {
         /// What stopped it.
         what: String,
@@ -130,6 +130,20 @@ impl LabBuilder {
     /// ```
     pub fn program(mut self, program: ImageFile) -> LabBuilder {
         self.images.program = program;
+        self
+    }
+
+    /// Loads all images anew, the libraries too.
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::GuestImages};
+    /// let mut images = GuestImages::built_in().clone();
+    /// images.libraries.clear();
+    /// let error = Lab::builder().images(images).build().unwrap_err();
+    /// assert!(error.to_string().contains("NotMyfault.exe needs kernel32.dll!"), "{error}");
+    /// ```
+    pub fn images(mut self, images: GuestImages) -> LabBuilder {
+        self.images = images;
         self
     }
 
@@ -257,8 +271,8 @@ impl Lab {
             Exit::Halt => "it went idle".to_string(),
             Exit::Limit => format!("no end after {BOOT_WORK} bytes of code"),
             Exit::Fault(fault) => match fault.accessed {
-                Some(accessed) => format!("a {} on {accessed}", fault.name()),
-                None => format!("a {}", fault.name()),
+                Some(accessed) => format!("{} on {accessed}", fault.name()),
+                None => fault.name().to_string(),
             },
             Exit::Engine(reason) => reason.to_string(),
         };

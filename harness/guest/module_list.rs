@@ -20,8 +20,11 @@ const TIME_DATE_STAMP: u64 = 0x80;
 /// order.
 pub(super) const LINKS: [u64; 3] = [0, 0x10, 0x20];
 
-/// The most entries that a list is followed for.
-pub const LIST_LIMIT: usize = 4096;
+/// The most entries that a list is followed for. A running Windows has some two hundred.
+pub const LIST_LIMIT: usize = 1024;
+
+/// The longest name that is read, in bytes: `MAX_PATH` characters.
+const NAME_LIMIT: u16 = 260 * 2;
 
 /// Writes an entry; its links are still to be set.
 pub(super) fn put_entry(arena: &mut Arena, image: &PeImage, base: Va, folder: &str) -> Va {
@@ -89,9 +92,10 @@ fn read_entry(memory: &dyn ReadMemory, entry: Va) -> Result<LoadedModule, Memory
     })
 }
 
-/// Reads the text of a `_UNICODE_STRING`; what is no UTF-16 becomes U+FFFD.
+/// Reads the text of a `_UNICODE_STRING`, its first [`NAME_LIMIT`] bytes; what is no UTF-16 becomes
+/// U+FFFD.
 fn read_unicode_string(memory: &dyn ReadMemory, at: Va) -> Result<String, MemoryFault> {
-    let length = memory.read_u16(at)?;
+    let length = memory.read_u16(at)?.min(NAME_LIMIT);
     let buffer = memory.read_va(at.wrapping_add(8))?;
     let mut bytes = vec![0; usize::from(length & !1)];
     memory.read(buffer, &mut bytes)?;

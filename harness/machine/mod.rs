@@ -138,10 +138,12 @@ impl Machine {
             let ring = self.privilege_level();
             self.engine.forget_fault()?;
             if ring == 3 {
-                self.enter_ring_3()?;
+                // Where that fails the processor is left in ring 0.
+                let entered = self.enter_ring_3();
+                self.broken = self.broken.or(entered.err());
+                entered?;
             }
         }
-        self.publish_system_call_entry();
         let mut exit = self.engine.run(work_limit);
         while self.engine.entry_moved() {
             // The guest has moved its entry in this very run, and is about to call it. The call
@@ -154,6 +156,8 @@ impl Machine {
         }
         self.root = Pa(self.engine.cr3());
         self.fault_pending = matches!(exit, Exit::Fault(_));
+        // Behind the run and not in front of it: a run that does nothing changes nothing.
+        self.publish_system_call_entry();
         Ok(exit)
     }
 
@@ -178,6 +182,8 @@ impl Machine {
         self.write_gate(self.gate.frame(), &bytes)?;
         let mut registers = kept.clone();
         registers.set(Gpr::Rsp, self.gate.frame().0);
+        // The guest's flags might trap after each instruction, or make the `iretq` a task switch.
+        registers.rflags = RESERVED_FLAG;
         self.engine.set_registers(&registers)?;
         let exit = self.engine.run_aside(self.gate.iret())?;
         self.changed_ring(exit, Exit::HardcodedBreakpoint { address: landing }, &kept)
@@ -188,6 +194,9 @@ impl Machine {
     fn enter_ring_0(&mut self) -> Result<(), EngineError> {
         let kept = self.engine.registers();
         self.write_gate(self.gate.entry(), &self.gate.halt().0.to_le_bytes())?;
+        let mut registers = kept.clone();
+        registers.rflags = RESERVED_FLAG;
+        self.engine.set_registers(&registers)?;
         let exit = self.engine.run_aside(self.gate.user_page)?;
         self.write_gate(self.gate.entry(), &self.system_call_entry.to_le_bytes())?;
         self.changed_ring(exit, Exit::Halt, &kept)

@@ -1,7 +1,7 @@
 //! What the engine calls while it runs: blocks of code, interrupts, faults, system calls, ports and
 //! the time stamp counter.
 
-use super::registers::read_msr;
+use super::registers::{Integers, read_msr};
 use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
 use crate::machine::debug_port::DebugPort;
@@ -29,6 +29,8 @@ pub struct State {
     /// The run ended in front of a `syscall`, since the guest has moved its entry.
     pub entry_moved: bool,
     pub port: DebugPort,
+    /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
+    pub refused: Option<Integers>,
 }
 
 impl State {
@@ -44,6 +46,7 @@ impl State {
             entry: 0,
             entry_moved: false,
             port: DebugPort::default(),
+            refused: None,
         }
     }
 
@@ -79,7 +82,10 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
     uc.add_insn_sys_hook(X86Insn::SYSENTER, 1, 0, on_fast_system_call)
         .refused(doing)?;
     uc.add_insn_in_hook(on_port_input).refused(doing)?;
-    uc.add_insn_out_hook(|_, _, _, _| {}).refused(doing)?;
+    uc.add_insn_out_hook(|uc, _port, _size, _value| {
+        refuse_port(uc);
+    })
+    .refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSCP).refused(doing)
 }
@@ -135,14 +141,28 @@ fn on_fast_system_call(uc: &mut Unicorn<'_, State>) {
     let _ = uc.reg_write(Reg::RIP, rip.wrapping_sub(LENGTH));
 }
 
-/// A port is read. There are none for ring 3: the engine does not check, and a hook cannot raise
-/// the exception.
+/// A port is read.
 fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
-    if uc.reg_read(Reg::CS).unwrap_or(0) & 3 == 0 {
-        uc.get_data_mut().port.input(port)
-    } else {
+    if refuse_port(uc) {
         u32::MAX
+    } else {
+        uc.get_data_mut().port.input(port)
     }
+}
+
+/// Whether the guest may not use ports where it is (Intel SDM volume 1, 19.5): the engine lets it.
+/// The run ends with a fault at the instruction; but the engine executes the rest of the block
+/// before that, so the registers are kept.
+fn refuse_port(uc: &mut Unicorn<'_, State>) -> bool {
+    let ring = uc.reg_read(Reg::CS).unwrap_or(0) & 3;
+    let allowed = uc.reg_read(Reg::RFLAGS).unwrap_or(0) >> 12 & 3;
+    if ring <= allowed {
+        return false;
+    }
+    let kept = Integers::read(uc);
+    uc.get_data_mut().refused.get_or_insert(kept);
+    stop_with_fault(uc, 13);
+    true
 }
 
 /// A breakpoint's instruction is about to execute.

@@ -115,13 +115,17 @@ impl Engine {
     /// Runs from the current instruction until something stops it or the work reaches `limit`.
     pub fn run(&mut self, limit: u64) -> Exit {
         let rip = self.rip();
-        let resume_at = self.stopped_at.take().filter(|&at| at == rip);
+        let work = self.work();
+        let resume_at = self.stopped_at.filter(|&at| at == rip);
         let state = self.uc.get_data_mut();
         state.limit = limit;
         state.exit = None;
         state.resume_at = resume_at;
         state.block = 0..0;
         let result = self.uc.emu_start(rip, 0, 0, 0);
+        if let Some(kept) = self.uc.get_data_mut().refused.take() {
+            kept.write(&mut self.uc);
+        }
         let at = self.rip();
         let state = self.uc.get_data_mut();
         state.leave_block_at(at);
@@ -131,6 +135,8 @@ impl Engine {
             (None, Err(error)) => Exit::Engine(reason(error)),
         };
         self.stopped_at = match exit {
+            // a run that did nothing
+            Exit::Limit if self.work() == work => self.stopped_at,
             Exit::Limit | Exit::Halt => None,
             // in front of an instruction whose breakpoint has been reported, now or before
             _ => Some(at),

@@ -154,6 +154,30 @@ pub fn read_msr(uc: &Unicorn<'_, State>, msr: Msr) -> u64 {
     little_endian(&read_structure(uc, Reg::MSR, bytes)[8..])
 }
 
+/// The general-purpose registers, RIP and the flags.
+pub struct Integers([u64; 18]);
+
+impl Integers {
+    fn numbers() -> impl Iterator<Item = Reg> {
+        GPRS.into_iter().chain([Reg::RIP, Reg::RFLAGS])
+    }
+
+    pub fn read(uc: &Unicorn<'_, State>) -> Integers {
+        let mut values = [0; 18];
+        for (value, register) in values.iter_mut().zip(Integers::numbers()) {
+            // Reading or writing a register by a valid number cannot fail.
+            *value = uc.reg_read(register).unwrap_or(0);
+        }
+        Integers(values)
+    }
+
+    pub fn write(&self, uc: &mut Unicorn<'_, State>) {
+        for (value, register) in self.0.into_iter().zip(Integers::numbers()) {
+            let _ = uc.reg_write(register, value);
+        }
+    }
+}
+
 impl Engine {
     pub fn rip(&self) -> u64 {
         self.register(Reg::RIP)

@@ -1,0 +1,157 @@
+//! Going on after a fault: it comes again, as what it was, until its cause is gone.
+
+use crate::support::*;
+use poolhit::address::Va;
+use poolhit::{Session, StopReason};
+
+/// Faults by their code, vector, and the address that cannot be reached.
+fn faults() -> Vec<(&'static str, Vec<u8>, u32, Option<u64>)> {
+    let nowhere = 0x7_0000;
+    let not_canonical = 0x1234_0000_0000_0000;
+    let set = |address| Code::default().set(RAX, address);
+    vec![
+        ("div ecx", vec![0x31, 0xc9, 0xf7, 0xf1], 0, None),
+        ("ud2", vec![0x0f, 0x0b], 6, None),
+        ("int 0dh", vec![0xcd, 0x0d], 13, None),
+        ("int 80h", vec![0xcd, 0x80], 0x80, None),
+        ("read", set(nowhere).raw(&[0x8b, 0x00]).0, 14, Some(nowhere)),
+        (
+            "write",
+            set(nowhere).raw(&[0x89, 0x00]).0,
+            14,
+            Some(nowhere),
+        ),
+        ("jump", set(nowhere).raw(&[0xff, 0xe0]).0, 14, Some(nowhere)),
+        (
+            "read, not canonical",
+            set(not_canonical).raw(&[0x8b, 0x00]).0,
+            13,
+            None,
+        ),
+        (
+            "jump, not canonical",
+            set(not_canonical).raw(&[0xff, 0xe0]).0,
+            13,
+            None,
+        ),
+        (
+            "push, not canonical",
+            Code::default().set(RSP, not_canonical).raw(&[0x50]).0,
+            13,
+            None,
+        ),
+        ("mov ds", vec![0xb8, 0x50, 0, 0, 0, 0x8e, 0xd8], 13, None),
+    ]
+}
+
+#[track_caller]
+fn comes_again(session: &mut Session, name: &str, ring: u8, vector: u32, accessed: Option<u64>) {
+    let mut first = None;
+    for time in 0..4 {
+        assert_eq!(
+            fault(session),
+            (vector, accessed.map(Va)),
+            "{name} in ring {ring}, {time}"
+        );
+        assert_eq!(session.lab().machine().privilege_level(), ring, "{name}");
+        let registers = session.registers();
+        assert_eq!(
+            *first.get_or_insert(registers.clone()),
+            registers,
+            "{name} in ring {ring}"
+        );
+        look(session);
+    }
+}
+
+#[test]
+fn the_same_fault_comes_again() {
+    for (name, code, vector, accessed) in faults() {
+        comes_again(&mut with_program(&code), name, 3, vector, accessed);
+        comes_again(&mut with_system_call(&code).0, name, 0, vector, accessed);
+    }
+    fresh_lab_works();
+}
+
+/// The kernel's memory is there, but not for the program.
+#[test]
+fn the_kernel_is_closed_to_the_program() {
+    let tag = 0xfffff800_016530fc;
+    for access in [[0x8b, 0x00], [0x89, 0x00], [0xff, 0xe0]] {
+        let code = Code::default().set(RAX, tag).raw(&access).0;
+        comes_again(&mut with_program(&code), "kernel", 3, 14, Some(tag));
+    }
+}
+
+/// A fault at a page that may not run stays a fault even if an `int 3` is there.
+#[test]
+fn a_break_instruction_that_cannot_be_fetched_is_not_passed() {
+    let code = Code::default().raw(&[0x6a, 0xcc, 0xff, 0xe4]).0; // push 0cch; jmp rsp
+    let mut session = with_program(&code);
+    let stack = session.registers().rsp();
+    for _ in 0..3 {
+        let (vector, accessed) = fault(&mut session);
+        assert_eq!((vector, accessed), (14, Some(session.registers().rsp())));
+        assert_ne!(session.registers().rsp(), stack);
+    }
+}
+
+#[test]
+fn a_patched_cause_lets_the_guest_go_on() {
+    // ud2; then end the process with status 77h
+    let end = Code::default()
+        .raw(&[0x0f, 0x0b])
+        .set(RAX, 0x29)
+        .set(R10, u64::MAX)
+        .set(RDX, 0x77)
+        .raw(&[0x0f, 0x05]);
+    let mut session = with_program(&end.0);
+    assert_eq!(fault(&mut session), (6, None));
+    session.execute("eb @rip 90 90").unwrap();
+    let exit_status = Some(0x77);
+    assert_eq!(go(&mut session).reason, StopReason::Idle { exit_status });
+
+    // in the kernel: fault, and fail the call
+    let (mut session, at) = with_system_call(&[0x0f, 0x0b, 0xb8, 0x0d, 0, 0, 0xc0, 0xc3]);
+    assert_eq!(fault(&mut session), (6, None));
+    session.write(at, &[0x90, 0x90]).unwrap();
+    // Every one of the program's 2048 requests fails.
+    session.set_budget(100 << 20);
+    let exit_status = Some(2048);
+    assert_eq!(go(&mut session).reason, StopReason::Idle { exit_status });
+}
+
+/// Registers survive the way back into user mode, whatever the flags are.
+#[test]
+fn registers_are_kept_over_a_fault() {
+    let mut code = Code::default();
+    for register in (0..16).filter(|register| *register != RSP) {
+        code = code.set(register, 0x0101_0101_0101_0101 * u64::from(register));
+    }
+    // all flags that a program may set, but the trap flag: carry … overflow, direction, nested task
+    let code = code.raw(&[0x68, 0xd5, 0x4e, 0, 0, 0x9d, 0x0f, 0x0b]);
+    let mut session = with_program(&code.0);
+    let mut first = None;
+    for _ in 0..3 {
+        assert_eq!(fault(&mut session), (6, None));
+        let registers = session.registers();
+        assert_eq!(registers.rflags & 0x4cd5, 0x4cd5, "{:x}", registers.rflags);
+        assert_eq!(*first.get_or_insert(registers.clone()), registers);
+    }
+}
+
+/// With the trap flag set every instruction is a stop.
+#[test]
+fn the_trap_flag_steps() {
+    let code = [0x68, 0x02, 0x01, 0, 0, 0x9d, 0x90, 0x90, 0x90, 0x90];
+    let mut session = with_program(&code);
+    for step in 0..3 {
+        assert_eq!(fault(&mut session).0, 1);
+        assert_eq!(session.registers().rip, PROGRAM_CODE + 7 + step);
+    }
+    let (mut session, at) = with_system_call(&code);
+    for step in 0..3 {
+        assert_eq!(fault(&mut session).0, 1);
+        assert_eq!(session.registers().rip(), at.wrapping_add(7 + step));
+    }
+}

@@ -1,0 +1,137 @@
+//! Guests whose driver, program or kernel does what the test says, and what has to hold whatever
+//! it does.
+
+use poolhit::address::Va;
+use poolhit::guest::{ImageFile, LabError};
+use poolhit::{Lab, Session, Stop, StopReason};
+use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+
+/// Where the driver's code starts: the golden session's driver and its first section.
+pub const DRIVER_CODE: u64 = 0xfffff880_0496e000;
+/// Where the program's code starts.
+pub const PROGRAM_CODE: u64 = 0x1_4000_1000;
+/// The work that a `g` may take in these tests, in bytes of code retired.
+pub const BUDGET: u64 = 100_000;
+
+/// An image whose one section, which may be written too, holds `code`.
+fn image(name: &str, code_at: u64, code: &[u8]) -> ImageFile {
+    const WRITE: u32 = 0x8000_0000;
+    let mut builder = PeBuilder::new(code_at - 0x1000);
+    let text = builder.section(".text", CODE | WRITE, code.to_vec(), 0x1000);
+    builder.entry_point(text);
+    ImageFile::parse(name, builder.build(), None).unwrap()
+}
+
+/// A driver whose `DriverEntry` is `code`.
+pub fn driver(code: &[u8]) -> ImageFile {
+    image("hostile.sys", DRIVER_CODE, code)
+}
+
+/// A session with a program that is `code`.
+pub fn with_program(code: &[u8]) -> Session {
+    let program = image("hostile.exe", PROGRAM_CODE, code);
+    let mut session = Session::new(Lab::builder().program(program).build().unwrap());
+    session.set_budget(BUDGET);
+    session
+}
+
+/// A session in whose kernel `code` takes the place of `NtDeviceIoControlFile`, and the address of
+/// that.
+pub fn with_system_call(code: &[u8]) -> (Session, Va) {
+    let mut session = Session::new(Lab::builder().build().unwrap());
+    let at = session.resolve("nt!NtDeviceIoControlFile").unwrap();
+    session.write(at, code).unwrap();
+    session.set_budget(BUDGET);
+    (session, at)
+}
+
+/// Boots a driver that keeps the kernel from booting, and says how.
+pub fn boot_error(code: &[u8]) -> String {
+    let error = Lab::builder().driver(driver(code)).build().unwrap_err();
+    assert!(matches!(error, LabError::Boot { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "{text:?}");
+    text
+}
+
+/// Runs the guest to its next stop.
+#[track_caller]
+pub fn go(session: &mut Session) -> Stop {
+    session.go().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs the guest to a fault, and gives its vector and the address that could not be reached.
+#[track_caller]
+pub fn fault(session: &mut Session) -> (u32, Option<Va>) {
+    match go(session).reason {
+        StopReason::Fault(fault) => (fault.vector, fault.accessed),
+        other => panic!("no fault but {other:?}"),
+    }
+}
+
+/// Uses all that looks at the guest, in the state that it is in.
+pub fn look(session: &mut Session) {
+    for command in ["k", "r", "lm", "u", "dc", "dq @rsp", "bl", "? poi(@rsp)"] {
+        // An address that is not there is an error; what matters is that it is no more than that.
+        let _ = session.execute(command);
+    }
+    assert!(session.stack(0x10000).frames.len() <= 0xffff);
+}
+
+/// A fresh lab is not touched by what went on before.
+pub fn fresh_lab_works() {
+    let mut session = Session::new(Lab::builder().build().unwrap());
+    let tag = session.resolve("nt!PoolHitTag").unwrap();
+    session.write(tag, b"Lea2").unwrap();
+    let stop = go(&mut session);
+    assert_eq!(stop.reason, StopReason::BreakInstruction);
+    assert_eq!(stop.address, Va(0xfffff800_014798f6));
+    assert_eq!(session.stack(64).frames.len(), 11);
+}
+
+/// Machine code, put together from pieces.
+#[derive(Default)]
+pub struct Code(pub Vec<u8>);
+
+impl Code {
+    pub fn raw(mut self, bytes: &[u8]) -> Code {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// `mov register, value`; registers by their number.
+    pub fn set(self, register: u8, value: u64) -> Code {
+        self.raw(&[0x48 | register >> 3, 0xb8 + (register & 7)])
+            .raw(&value.to_le_bytes())
+    }
+
+    /// `wrmsr`.
+    pub fn write_msr(self, msr: u32, value: u64) -> Code {
+        self.set(RCX, msr.into())
+            .set(RAX, value & 0xffff_ffff)
+            .set(RDX, value >> 32)
+            .raw(&[0x0f, 0x30])
+    }
+
+    /// Fills `length` bytes at `address` with `byte`: `rep stosb`.
+    pub fn fill(self, address: u64, length: u64, byte: u8) -> Code {
+        self.set(RDI, address)
+            .set(RCX, length)
+            .set(RAX, byte.into())
+            .raw(&[0xf3, 0xaa])
+    }
+
+    /// `xor eax, eax; ret`: a `DriverEntry` that has succeeded.
+    pub fn succeed(self) -> Vec<u8> {
+        self.raw(&[0x31, 0xc0, 0xc3]).0
+    }
+}
+
+pub const RAX: u8 = 0;
+pub const RCX: u8 = 1;
+pub const RDX: u8 = 2;
+pub const RBX: u8 = 3;
+pub const RSP: u8 = 4;
+pub const RSI: u8 = 6;
+pub const RDI: u8 = 7;
+pub const R10: u8 = 10;

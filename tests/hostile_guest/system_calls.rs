@@ -1,0 +1,91 @@
+//! System calls with every number and with arguments that make no sense.
+
+use crate::support::*;
+use poolhit::StopReason;
+use proptest::prelude::*;
+
+/// Values that system calls get for arguments.
+const ARGUMENTS: [u64; 10] = [
+    0,
+    1,
+    4,
+    u64::MAX,
+    0xd_f700,              // the stack
+    PROGRAM_CODE,          // code
+    0x7ff_fffe_0000,       // the last page of user mode and what is behind it
+    0xfffff800_0165_3000,  // the kernel
+    0xfffff680_0000_0000,  // the page tables
+    0x1234_5678_9abc_def0, // not canonical
+];
+
+/// Calls all numbers below 1000h but the one that ends the process, then that one.
+fn caller(argument: u64) -> Vec<u8> {
+    Code::default()
+        .set(RBX, 0)
+        // again: mov eax, ebx; cmp eax, 29h; je next (at the `inc`)
+        .raw(&[0x89, 0xd8, 0x83, 0xf8, 0x29, 0x74, 40 + 2])
+        .set(R10, argument)
+        .set(RDX, argument)
+        .set(8, argument)
+        .set(9, argument)
+        .raw(&[0x0f, 0x05])
+        // inc ebx; cmp ebx, 1000h; jb again
+        .raw(&[0xff, 0xc3, 0x81, 0xfb, 0, 0x10, 0, 0, 0x72, 0xc5])
+        .set(RAX, 0x29)
+        .set(R10, u64::MAX)
+        .set(RDX, 0x1234)
+        .raw(&[0x0f, 0x05])
+        .0
+}
+
+#[test]
+fn every_number_with_nonsense_is_answered() {
+    for argument in ARGUMENTS {
+        let mut session = with_program(&caller(argument));
+        session.set_budget(16 << 20);
+        let stop = go(&mut session);
+        let exit_status = Some(0x1234);
+        assert_eq!(
+            stop.reason,
+            StopReason::Idle { exit_status },
+            "{argument:x}"
+        );
+    }
+    fresh_lab_works();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// The services that there are, with arguments and a stack that make no sense: the call
+    /// returns, or the kernel faults.
+    #[test]
+    fn services_with_nonsense_end(
+        number in prop::sample::select(vec![4u64, 0xc, 0x29, 0x52, 0x190, 0x191, u64::MAX]),
+        arguments in prop::collection::vec(prop::sample::select(ARGUMENTS.to_vec()), 5),
+        stack in prop::collection::vec(prop::sample::select(ARGUMENTS.to_vec()), 12),
+    ) {
+        let mut code = Code::default();
+        if arguments[4] != 0 {
+            code = code.set(RSP, arguments[4]);
+        } else {
+            for value in stack {
+                code = code.set(RAX, value).raw(&[0x50]);
+            }
+        }
+        for (register, value) in [R10, RDX, 8, 9].into_iter().zip(arguments) {
+            code = code.set(register, value);
+        }
+        let mut session = with_program(&code.set(RAX, number).raw(&[0x0f, 0x05, 0xeb, 0xfe]).0);
+        let reason = go(&mut session).reason;
+        prop_assert!(
+            matches!(
+                reason,
+                StopReason::Budget { .. } | StopReason::Fault(_) | StopReason::Idle { .. }
+            ),
+            "{reason:?}"
+        );
+        look(&mut session);
+        prop_assert!(session.go().is_ok());
+    }
+}
