@@ -234,7 +234,8 @@ impl LabBuilder {
     }
 }
 
-/// A guest that has booted. See the [module](self).
+/// A guest that has booted: its machine, the images loaded, and where the guest keeps what a
+/// debugger asks for.
 ///
 /// ```
 /// use poolhit::Lab;
