@@ -9,7 +9,7 @@ use super::{LabError, processor, user_process};
 use crate::address::Va;
 use crate::image::binding::{bind_imports, names_image};
 use crate::image::section::Section;
-use crate::machine::paging::{Access, AddressSpaceBuilder};
+use crate::machine::paging::{Access, AddressSpaceBuilder, PAGE_SIZE};
 use crate::machine::{GuestRam, Machine, Start};
 
 /// Offsets in `_LOADER_PARAMETER_BLOCK` of Windows 7 x64.
@@ -171,9 +171,10 @@ fn access_to(section: &Section, user: bool) -> Access {
 
 /// Writes page by page what is not zero: fresh memory is zero already.
 fn write_mapped(space: &AddressSpaceBuilder<'_>, base: Va, bytes: &[u8]) -> Result<(), LabError> {
+    static ZEROS: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
     for (at, part) in crate::memory::pages(base, bytes.len()) {
         let page = &bytes[part];
-        if page.iter().any(|&byte| byte != 0) {
+        if page != &ZEROS[..page.len()] {
             space.write(at, page).map_err(|reason| LabError::Layout {
                 address: at,
                 reason,

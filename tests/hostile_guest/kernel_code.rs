@@ -42,7 +42,10 @@ fn boot_bug_check(code: &[u8]) -> BugCheck {
         } => {
             assert_eq!(what, "a breakpoint instruction");
             assert_eq!(place, "nt!RtlpBreakWithStatusInstruction");
-            assert!(text.ends_with(&format!(": {}", check.in_one_line())), "{text}");
+            assert!(
+                text.ends_with(&format!(": {}", check.in_one_line())),
+                "{text}"
+            );
             assert!(!text.contains('\n'), "{text:?}");
             check
         }
@@ -87,10 +90,7 @@ fn a_driver_that_faults_is_a_bug_check() {
 #[test]
 fn a_driver_that_faults_at_a_raised_level_is_a_bug_check() {
     for (level, address) in [(2, 0x1234_5678), (15, 0xfffffa80_0eee_0000)] {
-        for (bytes, access) in [
-            ([0x8b, 0x00], Access::Read),
-            ([0x89, 0x00], Access::Write),
-        ] {
+        for (bytes, access) in [([0x8b, 0x00], Access::Read), ([0x89, 0x00], Access::Write)] {
             // mov cr8, rax
             let code = Code::default()
                 .set(RAX, level)

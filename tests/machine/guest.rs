@@ -9,46 +9,46 @@ use poolhit::memory::{ReadMemory, WriteMemory};
 use poolhit::registers::{Gpr, Registers};
 
 /// Code of ring 0: four pages, which may also be written.
-pub const KERNEL: Va = Va(0xfffff800_0010_0000);
+pub const KERNEL: Va = Va(0xfffff800_00100000);
 /// Where `syscall` goes, in the kernel's second page.
-pub const SYSTEM_CALL: Va = Va(0xfffff800_0010_1000);
+pub const SYSTEM_CALL: Va = Va(0xfffff800_00101000);
 /// Where handlers of interrupts are, in its third.
-pub const HANDLER: Va = Va(0xfffff800_0010_2000);
+pub const HANDLER: Va = Va(0xfffff800_00102000);
 /// Data of ring 0: four pages.
-pub const KERNEL_DATA: Va = Va(0xfffff800_0020_0000);
+pub const KERNEL_DATA: Va = Va(0xfffff800_00200000);
 /// One page of ring 0 that may not be written.
-pub const KERNEL_READ_ONLY: Va = Va(0xfffff800_0021_0000);
+pub const KERNEL_READ_ONLY: Va = Va(0xfffff800_00210000);
 /// The top of ring 0's stack of two pages.
-pub const KERNEL_STACK: Va = Va(0xfffff800_0030_2000);
+pub const KERNEL_STACK: Va = Va(0xfffff800_00302000);
 /// The top of the stack that the processor switches to when it comes from ring 3.
-pub const INTERRUPT_STACK: Va = Va(0xfffff800_0031_2000);
+pub const INTERRUPT_STACK: Va = Va(0xfffff800_00312000);
 /// Code of ring 3: four pages, which may also be written.
-pub const USER: Va = Va(0x40_0000);
+pub const USER: Va = Va(0x400000);
 /// Data of ring 3: four pages.
-pub const USER_DATA: Va = Va(0x50_0000);
+pub const USER_DATA: Va = Va(0x500000);
 /// One page of ring 3 that may not be written.
-pub const USER_READ_ONLY: Va = Va(0x51_0000);
+pub const USER_READ_ONLY: Va = Va(0x510000);
 /// The top of ring 3's stack of two pages.
-pub const USER_STACK: Va = Va(0x60_2000);
+pub const USER_STACK: Va = Va(0x602000);
 /// A page whose entry leads behind the end of physical memory.
-pub const BEYOND_MEMORY: Va = Va(0x70_0000);
+pub const BEYOND_MEMORY: Va = Va(0x700000);
 /// The base of GS in each ring.
-pub const KERNEL_GS: Va = Va(0xfffff800_0020_3000);
-pub const USER_GS: Va = Va(0x50_3000);
+pub const KERNEL_GS: Va = Va(0xfffff800_00203000);
+pub const USER_GS: Va = Va(0x503000);
 
 pub const GATE: RingGate = RingGate {
-    user_page: Va(0xfffff800_0040_0000),
-    kernel_page: Va(0xfffff800_0040_1000),
+    user_page: Va(0xfffff800_00400000),
+    kernel_page: Va(0xfffff800_00401000),
     selector: 0x70,
 };
 
-const BOOT: Va = Va(0xfffff800_0000_0000);
-const TABLES: Va = Va(0xfffff800_0000_2000);
-const TASK: Va = Va(0xfffff800_0000_2100);
+const BOOT: Va = Va(0xfffff800_00000000);
+const TABLES: Va = Va(0xfffff800_00002000);
+const TASK: Va = Va(0xfffff800_00002100);
 /// Where the task state segment has the stack of ring 0.
 pub const TASK_STACK: Va = Va(TASK.0 + 4);
-const IDT: Va = Va(0xfffff800_0000_3000);
-const IDT_POINTER: Va = Va(0xfffff800_0000_2200);
+const IDT: Va = Va(0xfffff800_00003000);
+const IDT_POINTER: Va = Va(0xfffff800_00002200);
 const RAM: u64 = 1 << 20;
 
 /// Interrupts on, and the bit that is always 1.
@@ -286,7 +286,7 @@ impl Guest {
 /// A busy 64-bit task state segment's descriptor.
 fn system_descriptor(task: Va) -> [u64; 2] {
     let base = task.0;
-    let low = 0x67 | (base & 0xff_ffff) << 16 | 0x8b << 40 | (base >> 24 & 0xff) << 56;
+    let low = 0x67 | (base & 0xffffff) << 16 | 0x8b << 40 | (base >> 24 & 0xff) << 56;
     [low, base >> 32]
 }
 

@@ -118,7 +118,7 @@ proptest! {
 /// The walk as the manual tells it (Intel SDM volume 3, tables 4-15 to 4-20), entry by entry.
 fn walk(memory: &[u64], root: u64, address: u64) -> Result<Translation, FaultReason> {
     let sign = address >> 47;
-    if sign != 0 && sign != 0x1_ffff {
+    if sign != 0 && sign != 0x1ffff {
         return Err(FaultReason::NotCanonical);
     }
     let size = memory.len() as u64 * 8;
@@ -226,7 +226,7 @@ proptest! {
         ),
     ) {
         // A page by itself, so that its entries of both levels concern nothing else.
-        let page = Va(if kernels { 0xfffff900_0000_0000 } else { 0x7_0000_0000 });
+        let page = Va(if kernels { 0xfffff900_00000000 } else { 0x7_0000_0000 });
         let start = if ring == 0 { KERNEL } else { USER };
         let mut code = Code::at(start);
         code.load(Gpr::Rax, page.0);

@@ -123,7 +123,7 @@ fn a_system_call_arrives_with_everything_in_its_place() {
 
 #[test]
 fn a_system_call_clears_the_flags_that_the_mask_names() {
-    for mask in [0x4700, 0x4701, 0x200, 0x700, 0, 0x4_4700] {
+    for mask in [0x4700, 0x4701, 0x200, 0x700, 0, 0x44700] {
         let flags = INTERRUPTS_ON | 0x400 | 0x41;
         let mut machine = Guest::new()
             .code(&calling_user())

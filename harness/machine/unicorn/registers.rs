@@ -107,6 +107,9 @@ const MSR_SIZE: usize = 16;
 /// The size of the engine's structure for a descriptor-table register.
 const TABLE_SIZE: usize = 24;
 
+/// The size of a vector register's part that the debugger sees.
+const XMM_SIZE: usize = 16;
+
 /// The size of a floating-point register.
 const FLOAT_SIZE: usize = 10;
 
@@ -137,10 +140,12 @@ fn read_structure<const SIZE: usize>(
     register: Reg,
     mut bytes: [u8; SIZE],
 ) -> [u8; SIZE] {
-    const { assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == FLOAT_SIZE) };
+    const {
+        assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == XMM_SIZE || SIZE == FLOAT_SIZE);
+    }
     // SAFETY: for these registers the engine reads and writes a structure of at most this size:
     // uc_x86_msr (u32 number, u64 value), uc_x86_mmr (u16 selector, u64 base, u32 limit,
-    // u32 flags) or the ten bytes of a float. It fails only for a register that does not exist.
+    // u32 flags), or a register's 10 or 16 bytes. It fails only for a register that does not exist.
     let error =
         unsafe { sys::uc_reg_read(uc.get_handle(), register.into(), bytes.as_mut_ptr().cast()) };
     debug_assert_eq!(error, uc_error::OK);
@@ -222,12 +227,7 @@ impl Engine {
             ..Registers::default()
         };
         for (value, register) in registers.xmm.iter_mut().zip(XMMS) {
-            let bytes = self.uc.reg_read_long(register).unwrap_or_default();
-            *value = bytes
-                .iter()
-                .take(16)
-                .rev()
-                .fold(0, |sum, &byte| sum << 8 | u128::from(byte));
+            *value = u128::from_le_bytes(read_structure(&self.uc, register, [0; XMM_SIZE]));
         }
         registers
     }
