@@ -116,7 +116,7 @@ fn use_files(which: usize, image: Vec<u8>, pdb: Option<&[u8]>) -> Option<Session
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(250))]
 
     #[test]
     fn broken_images_are_refused_or_run_to_a_stop(

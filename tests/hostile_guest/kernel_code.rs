@@ -5,10 +5,10 @@ use poolhit::address::Va;
 use poolhit::guest::{BugCheck, LabError};
 use poolhit::{Lab, Session};
 
-const GDT: u64 = 0xfffff880_009f_1000;
-const KPCR: u64 = 0xfffff880_009e_9000;
-const GATE: u64 = 0xfffff7ff_fff0_1000;
-const TOP_PAGE_TABLE: u64 = 0xfffff6fb_7dbe_d000;
+const GDT: u64 = 0xfffff880_009f1000;
+const KPCR: u64 = 0xfffff880_009e9000;
+const GATE: u64 = 0xfffff7ff_fff01000;
+const TOP_PAGE_TABLE: u64 = 0xfffff6fb_7dbed000;
 
 /// The boot ends with an error that says what happened, and where.
 #[track_caller]
@@ -112,7 +112,7 @@ fn a_driver_that_faults_at_a_raised_level_is_a_bug_check() {
 
 #[test]
 fn a_driver_that_jumps_away_does_not_boot() {
-    for target in [0, 0xd_f000, 0xfffff800_0165_3000, 0xfffffa80_0000_0000] {
+    for target in [0, 0xd_f000, 0xfffff800_01653000, 0xfffffa80_00000000] {
         let code = Code::default().set(RAX, target).raw(&[0xff, 0xe0]).0;
         bug_checks(&code, page_fault(target, Access::Execute, target));
     }
@@ -330,7 +330,7 @@ fn a_smashed_kernel_stack_is_walked_to_an_end() {
     for byte in [0x00, 0x01, 0x41, 0xf8, 0xff] {
         // from the stack pointer to the stack's top, then return
         let code = Code::default()
-            .fill(0xfffff880_04ec_1b00, 0x500, byte)
+            .fill(0xfffff880_04ec1b00, 0x500, byte)
             .raw(&[0xc3]);
         let (mut session, _) = with_system_call(&code.0);
         // Where it returns to: an address of the program's half or the kernel's, or neither.

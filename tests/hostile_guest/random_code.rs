@@ -100,12 +100,12 @@ const VALUES: [u64; 32] = [
     0xd_f000,
     PROGRAM_CODE,
     DRIVER_CODE,
-    0xfffff880_009e_9000,
-    0xfffff880_009f_1000,
-    0xfffff7ff_fff0_0000,
-    0xfffff7ff_fff0_1000,
-    0xfffff6fb_7dbe_d000,
-    0xfffff800_0147_98f6,
+    0xfffff880_009e9000,
+    0xfffff880_009f1000,
+    0xfffff7ff_fff00000,
+    0xfffff7ff_fff01000,
+    0xfffff6fb_7dbed000,
+    0xfffff800_014798f6,
     0x7fff_0000_0000_0000,
     u64::MAX,
     0xc000_0080,
@@ -155,7 +155,7 @@ fn play(mut session: Session) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn random_drivers_end(code in code()) {

@@ -13,8 +13,8 @@ const ARGUMENTS: [u64; 10] = [
     0xd_f700,              // the stack
     PROGRAM_CODE,          // code
     0x7ff_fffe_0000,       // the last page of user mode and what is behind it
-    0xfffff800_0165_3000,  // the kernel
-    0xfffff680_0000_0000,  // the page tables
+    0xfffff800_01653000,   // the kernel
+    0xfffff680_00000000,   // the page tables
     0x1234_5678_9abc_def0, // not canonical
 ];
 
@@ -55,7 +55,7 @@ fn every_number_with_nonsense_is_answered() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     /// The services that there are, with arguments and a stack that make no sense: the call
     /// returns, or the kernel faults.
