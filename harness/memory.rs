@@ -14,6 +14,8 @@ pub enum FaultReason {
         /// memory is not paged (a file's image, a dump).
         level: u8,
     },
+    /// The page may not be written, by those who keep to the tables.
+    ReadOnly,
     /// The tables lead to a physical address behind the end of the guest's memory.
     OutsideRam {
         /// The physical address reached.
@@ -42,6 +44,7 @@ impl fmt::Display for MemoryFault {
                 let entry = ["", "PTE", "PDE", "PDPTE", "PML4E"][usize::from(level.min(4))];
                 write!(f, "its {entry} is not present")
             }
+            FaultReason::ReadOnly => write!(f, "its page may not be written"),
             FaultReason::OutsideRam { physical } => {
                 write!(
                     f,

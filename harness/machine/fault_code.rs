@@ -30,6 +30,9 @@ fn page_fault_code(machine: &Machine, rip: Va, accessed: Va) -> u32 {
     if machine.privilege_level() == 3 {
         code |= bit::USER;
     }
+    if !machine.can_execute(rip) {
+        return code | bit::FETCH;
+    }
     let mut bytes = [0; 15];
     let length = machine.read_partial(rip, &mut bytes);
     let registers = machine.registers();

@@ -280,8 +280,19 @@ impl Machine {
         let words: Vec<u64> = code.map(u64::from).into_iter().chain(words).collect();
         let frame = (top & !0xf).wrapping_sub(words.len() as u64 * 8);
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        // The way to ring 0 uses the same stack, so look before going it.
-        self.read(Va(frame), &mut vec![0; bytes.len()])?;
+        // The way to ring 0 uses the same stack, so look before going it. Without a stack to push
+        // onto, the processor would give up.
+        for (at, part) in pages(Va(frame), bytes.len()) {
+            if !self.translate(at, part.start)?.write {
+                let reason = FaultReason::ReadOnly;
+                return Err(MemoryFault {
+                    address: at,
+                    reason,
+                    done: part.start,
+                }
+                .into());
+            }
+        }
         if ring == 3 {
             self.enter_ring_0()?;
         }
@@ -419,6 +430,13 @@ impl Machine {
         }
         hash.update(&self.engine.waiting_input());
         hash.digest128()
+    }
+
+    /// Whether code at an address could be fetched in the current ring.
+    fn can_execute(&self, address: Va) -> bool {
+        let ring = self.privilege_level();
+        let page = self.translate(address, 0);
+        page.is_ok_and(|page| page.execute && (ring == 0 || page.user))
     }
 
     fn translate(&self, address: Va, done: usize) -> Result<paging::Translation, MemoryFault> {

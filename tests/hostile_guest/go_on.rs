@@ -2,41 +2,31 @@
 
 use crate::support::*;
 use poolhit::address::Va;
+use poolhit::guest::BugCheck;
 use poolhit::{Session, StopReason};
 
 /// Faults by their code, vector, and the address that cannot be reached.
 fn faults() -> Vec<(&'static str, Vec<u8>, u32, Option<u64>)> {
-    let nowhere = 0x7_0000;
-    let not_canonical = 0x1234_0000_0000_0000;
     let set = |address| Code::default().set(RAX, address);
     vec![
         ("div ecx", vec![0x31, 0xc9, 0xf7, 0xf1], 0, None),
         ("ud2", vec![0x0f, 0x0b], 6, None),
         ("int 0dh", vec![0xcd, 0x0d], 13, None),
-        ("int 80h", vec![0xcd, 0x80], 0x80, None),
-        ("read", set(nowhere).raw(&[0x8b, 0x00]).0, 14, Some(nowhere)),
-        (
-            "write",
-            set(nowhere).raw(&[0x89, 0x00]).0,
-            14,
-            Some(nowhere),
-        ),
-        ("jump", set(nowhere).raw(&[0xff, 0xe0]).0, 14, Some(nowhere)),
         (
             "read, not canonical",
-            set(not_canonical).raw(&[0x8b, 0x00]).0,
+            set(NOT_CANONICAL).raw(&[0x8b, 0x00]).0,
             13,
             None,
         ),
         (
             "jump, not canonical",
-            set(not_canonical).raw(&[0xff, 0xe0]).0,
+            set(NOT_CANONICAL).raw(&[0xff, 0xe0]).0,
             13,
             None,
         ),
         (
             "push, not canonical",
-            Code::default().set(RSP, not_canonical).raw(&[0x50]).0,
+            Code::default().set(RSP, NOT_CANONICAL).raw(&[0x50]).0,
             13,
             None,
         ),
@@ -44,15 +34,33 @@ fn faults() -> Vec<(&'static str, Vec<u8>, u32, Option<u64>)> {
     ]
 }
 
+const NOT_CANONICAL: u64 = 0x1234_0000_0000_0000;
+/// No memory, in the program's half and in the kernel's.
+const NOWHERE: [u64; 2] = [0x7_0000, 0xfffffa80_0eee0000];
+/// Ten bytes behind the start of the code that [`reach`] makes.
+const ACCESSES: [(&str, [u8; 2], Access); 3] = [
+    ("read", [0x8b, 0x00], Access::Read),
+    ("write", [0x89, 0x00], Access::Write),
+    ("jump", [0xff, 0xe0], Access::Execute),
+];
+
+/// Puts the address into RAX for one of the [`ACCESSES`].
+fn reach(address: u64, access: [u8; 2]) -> Vec<u8> {
+    Code::default().set(RAX, address).raw(&access).0
+}
+
+/// What `stop` gives comes four times, in the same state.
 #[track_caller]
-fn comes_again(session: &mut Session, name: &str, ring: u8, vector: u32, accessed: Option<u64>) {
+fn repeats<T: PartialEq + std::fmt::Debug>(
+    session: &mut Session,
+    name: &str,
+    ring: u8,
+    stop: impl Fn(&mut Session) -> T,
+    expected: T,
+) {
     let mut first = None;
     for time in 0..4 {
-        assert_eq!(
-            fault(session),
-            (vector, accessed.map(Va)),
-            "{name} in ring {ring}, {time}"
-        );
+        assert_eq!(stop(session), expected, "{name} in ring {ring}, {time}");
         assert_eq!(session.lab().machine().privilege_level(), ring, "{name}");
         let registers = session.registers();
         assert_eq!(
@@ -64,12 +72,54 @@ fn comes_again(session: &mut Session, name: &str, ring: u8, vector: u32, accesse
     }
 }
 
+#[track_caller]
+fn comes_again(session: &mut Session, name: &str, ring: u8, vector: u32, accessed: Option<u64>) {
+    repeats(session, name, ring, fault, (vector, accessed.map(Va)));
+}
+
 #[test]
 fn the_same_fault_comes_again() {
     for (name, code, vector, accessed) in faults() {
         comes_again(&mut with_program(&code), name, 3, vector, accessed);
         comes_again(&mut with_system_call(&code).0, name, 0, vector, accessed);
     }
+    comes_again(&mut with_program(&[0xcd, 0x80]), "int 80h", 3, 0x80, None);
+    for address in NOWHERE {
+        for (name, access, _) in ACCESSES {
+            let code = reach(address, access);
+            comes_again(&mut with_program(&code), name, 3, 14, Some(address));
+        }
+    }
+    fresh_lab_works();
+}
+
+/// In ring 0 the kernel makes bug checks of page faults, and there is no way on from them.
+#[test]
+fn the_same_bug_check_comes_again() {
+    for address in NOWHERE {
+        for (name, access, wanted) in ACCESSES {
+            let (mut session, at) = with_system_call(&reach(address, access));
+            let instruction = match wanted {
+                Access::Execute => address,
+                _ => at.0 + 10,
+            };
+            let expected = page_fault(address, wanted, instruction);
+            repeats(&mut session, name, 0, bug_check, expected);
+            // The stack leads from the bug check to the instruction.
+            let frames = session.stack(64).frames;
+            let is_handler = |symbol: &Option<String>| symbol.as_deref() == Some("KiPageFault");
+            let handler = frames.iter().position(|frame| is_handler(&frame.symbol));
+            let behind = handler.map(|handler| frames[handler + 1].address);
+            assert_eq!(behind, Some(Va(instruction)), "{name}: {frames:?}");
+        }
+    }
+    // UNEXPECTED_KERNEL_MODE_TRAP, without the vector
+    let unexpected = BugCheck {
+        code: 0x7f,
+        parameters: [0; 4],
+    };
+    let (mut session, _) = with_system_call(&[0xcd, 0x80]);
+    repeats(&mut session, "int 80h", 0, bug_check, unexpected);
     fresh_lab_works();
 }
 

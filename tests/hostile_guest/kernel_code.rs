@@ -76,7 +76,7 @@ fn a_driver_that_faults_is_a_bug_check() {
         parameters: [0; 4],
     };
     bug_checks(&[0xcd, 0x80], unexpected);
-    // a user address, the kernel's own half without memory, and code that is not to be written
+    // without memory: in the program's half, and in the kernel's
     for address in [0x1234_5678, 0xfffffa80_0eee_0000] {
         for (bytes, access) in [([0x8b, 0x00], Access::Read), ([0x89, 0x00], Access::Write)] {
             let code = Code::default().set(RAX, address).raw(&bytes).0;
@@ -91,21 +91,20 @@ fn a_driver_that_faults_is_a_bug_check() {
 fn a_driver_that_faults_at_a_raised_level_is_a_bug_check() {
     for (level, address) in [(2, 0x1234_5678), (15, 0xfffffa80_0eee_0000)] {
         for (bytes, access) in [([0x8b, 0x00], Access::Read), ([0x89, 0x00], Access::Write)] {
-            // mov cr8, rax
+            // mov byte ptr gs:[50h], level: _KPCR.Irql
             let code = Code::default()
-                .set(RAX, level)
-                .raw(&[0x44, 0x0f, 0x22, 0xc0])
+                .raw(&[0x65, 0xc6, 0x04, 0x25, 0x50, 0, 0, 0, level])
                 .set(RAX, address)
                 .raw(&bytes);
             let expected = |code, instruction| BugCheck {
                 code,
-                parameters: [address, level, access as u64, instruction],
+                parameters: [address, level.into(), access as u64, instruction],
             };
             // DRIVER_IRQL_NOT_LESS_OR_EQUAL
-            bug_checks(&code.0, expected(0xd1, DRIVER_CODE + 24));
+            bug_checks(&code.0, expected(0xd1, DRIVER_CODE + 19));
             // IRQL_NOT_LESS_OR_EQUAL
             let (mut session, at) = with_system_call(&code.0);
-            assert_eq!(bug_check(&mut session), expected(0xa, at.0 + 24));
+            assert_eq!(bug_check(&mut session), expected(0xa, at.0 + 19));
         }
     }
 }

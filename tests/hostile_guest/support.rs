@@ -91,7 +91,7 @@ pub enum Access {
     Execute = 8,
 }
 
-/// The bug check of an instruction in ring 0, with interrupts for all devices let in, that cannot
+/// The bug check of an instruction in ring 0, at a level below DISPATCH_LEVEL, that cannot
 /// reach `address` (Microsoft, "Bug Check Code Reference"): PAGE_FAULT_IN_NONPAGED_AREA for the
 /// kernel's addresses, KMODE_EXCEPTION_NOT_HANDLED with STATUS_ACCESS_VIOLATION for the others.
 pub fn page_fault(address: u64, access: Access, instruction: u64) -> BugCheck {

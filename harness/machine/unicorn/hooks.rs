@@ -99,6 +99,12 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
 /// A block of code is about to run.
 fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     let state = uc.get_data_mut();
+    if state.work >= state.limit {
+        state.block = 0..0;
+        state.exit.get_or_insert(Exit::Limit);
+        let _ = uc.emu_stop();
+        return;
+    }
     if address != state.syscall_target {
         let calling = std::mem::take(&mut state.calling);
         if address == state.behind_gate && !calling && !state.aside {
@@ -106,12 +112,6 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
             stop_with_fault(uc, 13);
             return;
         }
-    }
-    if state.work >= state.limit {
-        state.block = 0..0;
-        state.exit.get_or_insert(Exit::Limit);
-        let _ = uc.emu_stop();
-        return;
     }
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
