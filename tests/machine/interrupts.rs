@@ -160,7 +160,7 @@ fn a_stack_that_cannot_be_written_is_an_error_and_leaves_ring_3_alone() {
     let before = machine.registers();
     assert!(matches!(
         machine.interrupt(VECTOR),
-        Err(InterruptError::Engine(_))
+        Err(InterruptError::Memory(_))
     ));
     assert_eq!(
         (machine.registers(), machine.privilege_level()),

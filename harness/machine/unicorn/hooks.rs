@@ -105,13 +105,14 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
         let _ = uc.emu_stop();
         return;
     }
-    if address != state.syscall_target {
-        let calling = std::mem::take(&mut state.calling);
-        if address == state.behind_gate && !calling && !state.aside {
+    if address == state.behind_gate {
+        if !state.calling && !state.aside {
             // A far call of the guest's own through the machine's gate.
             stop_with_fault(uc, 13);
             return;
         }
+    } else if address != state.syscall_target {
+        state.calling = false;
     }
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
