@@ -380,7 +380,8 @@ impl Lab {
         match file {
             Some(file) => Module::new(&loaded.name, loaded.base, loaded.size)
                 .with_image(Arc::clone(&file.image))
-                .with_symbols(Arc::clone(&file.symbols)),
+                .with_symbols(Arc::clone(&file.symbols))
+                .with_types(Arc::clone(&file.types)),
             None => Module::new(&loaded.name, loaded.base, loaded.size),
         }
     }
