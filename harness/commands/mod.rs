@@ -7,18 +7,22 @@ mod clear_breakpoints;
 mod display;
 mod enter;
 mod evaluate;
+mod for_each_module;
 mod go;
 mod list_breakpoints;
 mod list_modules;
 mod quit;
 mod registers;
+pub mod search;
 mod set_breakpoint;
 mod stack;
 mod unassemble;
 
+use crate::address::Va;
 use crate::debugger::command_line::{LineTooLong, commands};
 use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
 use crate::debugger::expression::ExpressionError;
+use crate::debugger::search::SearchError;
 use crate::debugger::{Session, SessionError, Stop, StopReason};
 use crate::report::{location::write_location, stop::write_stop};
 use std::fmt::{self, Write};
@@ -45,6 +49,18 @@ pub enum ExecuteError {
         work: u64,
         /// Where the guest is, as a symbol.
         at: String,
+    },
+    /// A search cannot be done, or not to its end.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// A pattern is found at too many places.
+    #[error(
+        "the pattern is at more than {limit} places, of which the first are shown; go on at {at}",
+        limit = search::HIT_LIMIT
+    )]
+    TooManyHits {
+        /// The first place that is not shown.
+        at: Va,
     },
     /// The output is gone.
     #[error("the output cannot be written to")]
@@ -96,7 +112,8 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-const COMMANDS: [(&str, Run); 16] = [
+const COMMANDS: [(&str, Run); 25] = [
+    ("!for_each_module", for_each_module::run),
     ("?", evaluate::run),
     ("bc", clear_breakpoints::run),
     ("bl", list_breakpoints::run),
@@ -105,28 +122,41 @@ const COMMANDS: [(&str, Run); 16] = [
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
     ("dq", display::run::<8, false>),
+    ("ea", enter::run_string::<false, false>),
     ("eb", enter::run::<1>),
     ("ed", enter::run::<4>),
+    ("ep", enter::run::<8>),
+    ("eq", enter::run::<8>),
+    ("eu", enter::run_string::<true, false>),
+    ("ew", enter::run::<2>),
+    ("eza", enter::run_string::<false, true>),
+    ("ezu", enter::run_string::<true, true>),
     ("g", go::run),
     ("k", stack::run),
     ("lm", list_modules::run),
     ("q", quit::run),
     ("r", registers::run),
+    ("s", search::run),
     ("u", unassemble::run),
 ];
 
 /// The command at the start of a text: a name is the letters, or the one sign, that it starts
-/// with.
+/// with; an extension's is a `!` and letters, digits and `_`.
 fn find(text: &str) -> Option<(usize, Run)> {
-    let letters = text
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let length = if letters == 0 {
-        text.chars().next()?.len_utf8()
-    } else {
-        letters
+    let letters = |from: &str, extra: &str| {
+        from.find(|c: char| !c.is_ascii_alphabetic() && !extra.contains(c))
+            .unwrap_or(from.len())
+    };
+    let length = match (text.strip_prefix('!'), letters(text, "")) {
+        (Some(extension), _) => 1 + letters(extension, "_0123456789"),
+        (None, 0) => text.chars().next()?.len_utf8(),
+        (None, letters) => letters,
     };
     let name = &text[..length];
+    // `eD` enters floating-point numbers: case matters here alone ("e* (Enter Values)").
+    if name == "eD" {
+        return None;
+    }
     COMMANDS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -184,7 +214,11 @@ impl Session {
         Ok(Flow::Stay)
     }
 
-    fn execute_one(&mut self, command: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+    pub(crate) fn execute_one(
+        &mut self,
+        command: &str,
+        out: &mut dyn Write,
+    ) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
         match find(command) {
             Some((length, run)) => {
