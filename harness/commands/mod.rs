@@ -5,6 +5,7 @@
 
 mod clear_breakpoints;
 mod display;
+mod display_type;
 mod enter;
 mod evaluate;
 mod for_each_module;
@@ -24,6 +25,8 @@ use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cur
 use crate::debugger::expression::ExpressionError;
 use crate::debugger::search::SearchError;
 use crate::debugger::{Session, SessionError, Stop, StopReason};
+use crate::image::types::TypeError;
+use crate::report::typed::ListingError;
 use crate::report::{location::write_location, stop::write_stop};
 use std::fmt::{self, Write};
 
@@ -62,6 +65,12 @@ pub enum ExecuteError {
         /// The first place that is not shown.
         at: Va,
     },
+    /// A PDB's types are broken.
+    #[error(transparent)]
+    Types(#[from] TypeError),
+    /// A type cannot be listed, or not to the listing's end.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
     /// The output is gone.
     #[error("the output cannot be written to")]
     Output(#[from] fmt::Error),
@@ -112,7 +121,7 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-const COMMANDS: [(&str, Run); 25] = [
+const COMMANDS: [(&str, Run); 26] = [
     ("!for_each_module", for_each_module::run),
     ("?", evaluate::run),
     ("bc", clear_breakpoints::run),
@@ -122,6 +131,7 @@ const COMMANDS: [(&str, Run); 25] = [
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
     ("dq", display::run::<8, false>),
+    ("dt", display_type::run),
     ("ea", enter::run_string::<false, false>),
     ("eb", enter::run::<1>),
     ("ed", enter::run::<4>),

@@ -3,3 +3,4 @@
 pub mod location;
 pub mod stack;
 pub mod stop;
+pub mod typed;

@@ -274,6 +274,20 @@ impl TypeTable {
     }
 }
 
+impl Type<'_> {
+    /// The type's number in its PDB. A forward reference has another one than its definition.
+    ///
+    /// ```
+    /// # use poolhit::guest::GuestImages;
+    /// let types = &GuestImages::built_in().kernel.types;
+    /// assert!(!types.find("_EPROCESS")?.unwrap().index().is_basic());
+    /// # Ok::<(), poolhit::image::types::TypeError>(())
+    /// ```
+    pub fn index(&self) -> TypeIndex {
+        self.index
+    }
+}
+
 /// Of sorted values, those that compare as equal.
 fn equal_range<T>(sorted: &[T], compare: impl Fn(&T) -> Ordering) -> &[T] {
     let start = sorted.partition_point(|one| compare(one) == Ordering::Less);
