@@ -32,22 +32,26 @@ pub(super) fn run(
     let session = &*session;
     let mut request = Request::default();
     while request.next_option(arguments)? {}
-    // `dt ADDRESS NAME` is as good.
-    if arguments
-        .peek()
-        .is_some_and(|c| "0123456789@(.".contains(c))
-        && !request.is_name
-    {
-        request.next_address(session, arguments)?;
-        while request.next_option(arguments)? {}
-    }
-    let Some(name) = arguments.next_word() else {
+    let before = arguments.clone();
+    let Some(mut name) = arguments.next_word() else {
         return Err(arguments.error(CommandErrorKind::Syntax).into());
     };
     if has_wildcard(name) {
         return list_names(session.modules(), name, out);
     }
-    let Some(target) = find(session.modules(), name)? else {
+    let mut target = find(session.modules(), name)?;
+    if target.is_none() && !request.is_name {
+        // `dt ADDRESS NAME` is as good.
+        let mut retry = before;
+        if request.next_address(session, &mut retry).is_ok()
+            && let Some(second) = retry.next_word()
+        {
+            name = second;
+            target = find(session.modules(), name)?;
+            *arguments = retry;
+        }
+    }
+    let Some(target) = target else {
         writeln!(out, "Symbol {name} not found.")?;
         return Ok(Flow::Stay);
     };

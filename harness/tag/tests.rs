@@ -5,7 +5,7 @@ use proptest::prelude::*;
 fn check(text: &str, expected: Result<&[u8; 4], &str>) {
     let found = text.parse::<Tag>();
     let found = found.as_ref().map(|tag| tag.to_bytes());
-    let expected = expected.map(|bytes| *bytes);
+    let expected = expected.copied();
     match (found, expected) {
         (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{text:?}"),
         (Err(error), Err(expected)) => {
