@@ -113,10 +113,11 @@ impl FieldPath {
 /// let list = kernel.types().find("_LIST_ENTRY")?.unwrap();
 /// let mut text = String::new();
 /// write_type(&mut text, &session, list, None, &ListingOptions::default())?;
-/// assert_eq!(text, "\
-///    +0x000 Flink            : Ptr64 _LIST_ENTRY
-///    +0x008 Blink            : Ptr64 _LIST_ENTRY
-/// ");
+/// let lines: Vec<_> = text.lines().collect();
+/// assert_eq!(lines, [
+///     "   +0x000 Flink            : Ptr64 _LIST_ENTRY",
+///     "   +0x008 Blink            : Ptr64 _LIST_ENTRY",
+/// ]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_type(
