@@ -32,6 +32,7 @@ pub mod registers;
 pub mod report;
 pub mod stack;
 pub mod symbols;
+pub mod tag;
 
 pub use debugger::{Session, Stop, StopReason};
 pub use guest::Lab;

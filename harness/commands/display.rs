@@ -46,7 +46,8 @@ pub(super) fn run<const SIZE: u64, const CHARACTERS: bool>(
     Ok(Flow::Stay)
 }
 
-fn write_line<const SIZE: u64, const CHARACTERS: bool>(
+/// Writes one line of elements; bytes that are not in memory are `??`.
+pub(super) fn write_line<const SIZE: u64, const CHARACTERS: bool>(
     session: &Session,
     out: &mut dyn Write,
     address: Va,

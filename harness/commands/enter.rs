@@ -1,6 +1,13 @@
-//! `eb ADDRESS VALUE…` and `ed ADDRESS VALUE…`: write bytes or doublewords to memory.
+//! `eb`, `ew`, `ed`, `eq`, `ep ADDRESS VALUE…`: write bytes, words, doublewords, quadwords or
+//! pointers to memory. Of a value that is too large the low bytes are written. A character constant
+//! is a number, its first character the highest byte: `ed nt!PoolHitTag '2aeL'` sets the tag `Lea2`.
+//! `eb` takes strings in double quotes too.
 //!
-//! Code written runs as written at once: `eb ADDRESS 90` makes an `int 3` a `nop`.
+//! `ea`, `eza`, `eu`, `ezu ADDRESS "STRING"`: write a string of ASCII or Unicode characters, those
+//! with `z` with a zero behind it. Escapes have no meaning in the string.
+//!
+//! Code written runs as written at once: `eb ADDRESS 90` makes an `int 3` a `nop`. A line that does
+//! not parse changes nothing.
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
@@ -19,18 +26,80 @@ pub(super) fn run<const SIZE: usize>(
     let address = Va(arguments.next_expression(session)?);
     let mut bytes = Vec::new();
     loop {
-        // Without any value WinDbg asks for them one by one; here that is an error.
-        let value = arguments.next_expression(session)?;
-        bytes.extend_from_slice(&value.to_le_bytes()[..SIZE]);
+        if SIZE == 1 && arguments.peek() == Some('"') {
+            bytes.extend(ascii(arguments)?);
+        } else {
+            // Without any value WinDbg asks for them one by one; here that is an error.
+            let value = arguments.next_expression(session)?;
+            bytes.extend_from_slice(&value.to_le_bytes()[..SIZE]);
+        }
         if arguments.at_end() {
             break;
         }
     }
+    write(session, arguments, address, &bytes)
+}
+
+/// Writes a string, of 16-bit characters if `WIDE`, with a zero behind it if `TERMINATED`.
+pub(super) fn run_string<const WIDE: bool, const TERMINATED: bool>(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    _out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let address = Va(arguments.next_expression(session)?);
+    let mut bytes = if WIDE {
+        utf16(quoted(arguments)?)
+    } else {
+        ascii(arguments)?
+    };
+    arguments.finish()?;
+    if TERMINATED {
+        bytes.extend(&[0, 0][..if WIDE { 2 } else { 1 }]);
+    }
+    write(session, arguments, address, &bytes)
+}
+
+fn write(
+    session: &mut Session,
+    arguments: &Cursor<'_>,
+    address: Va,
+    bytes: &[u8],
+) -> Result<Flow, ExecuteError> {
     let mut before = vec![0; bytes.len()];
     let machine = session.lab().machine();
     machine
         .read(address, &mut before)
-        .and_then(|()| session.write(address, &bytes))
+        .and_then(|()| session.write(address, bytes))
         .map_err(|_| arguments.error(CommandErrorKind::MemoryAccess))?;
     Ok(Flow::Stay)
+}
+
+/// The text between the double quotes that come next, as it stands.
+pub(super) fn quoted<'a>(arguments: &mut Cursor<'a>) -> Result<&'a str, ExecuteError> {
+    arguments.peek();
+    let text = arguments.rest().strip_prefix('"');
+    let text = text.and_then(|inside| Some(&inside[..inside.find('"')?]));
+    match text {
+        Some(text) => {
+            arguments.eat(&arguments.rest()[..text.len() + 2]);
+            Ok(text)
+        }
+        None => Err(arguments.error(CommandErrorKind::Syntax).into()),
+    }
+}
+
+/// A string in double quotes with one byte a character; those of Latin-1 are the most it can have.
+pub(super) fn ascii(arguments: &mut Cursor<'_>) -> Result<Vec<u8>, ExecuteError> {
+    let text = quoted(arguments)?;
+    latin1(text).ok_or_else(|| arguments.error(CommandErrorKind::Syntax).into())
+}
+
+/// One byte a character, if each has one.
+pub(super) fn latin1(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(c).ok()).collect()
+}
+
+/// Little-endian UTF-16.
+pub(super) fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }

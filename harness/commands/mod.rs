@@ -5,8 +5,10 @@
 
 mod clear_breakpoints;
 mod display;
+mod display_type;
 mod enter;
 mod evaluate;
+mod for_each_module;
 mod go;
 mod list_breakpoints;
 mod list_modules;
@@ -17,15 +19,20 @@ mod pool_used;
 mod pool_validate;
 mod quit;
 mod registers;
+pub mod search;
 mod set_breakpoint;
 mod stack;
 mod unassemble;
 
+use crate::address::Va;
 use crate::debugger::command_line::{LineTooLong, commands};
 use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
 use crate::debugger::expression::ExpressionError;
+use crate::debugger::search::SearchError;
 use crate::debugger::{STOP_WORK, Session, SessionError, Stop, StopReason};
 use crate::guest::pool::PoolError;
+use crate::image::types::TypeError;
+use crate::report::typed::ListingError;
 use crate::report::{location::write_location, stop::write_stop};
 use std::fmt::{self, Write};
 
@@ -59,6 +66,24 @@ pub enum ExecuteError {
         /// Where the guest is, as a symbol.
         at: String,
     },
+    /// A search cannot be done, or not to its end.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// A pattern is found at too many places.
+    #[error(
+        "the pattern is at more than {limit} places, of which the first are shown; go on at {at}",
+        limit = search::HIT_LIMIT
+    )]
+    TooManyHits {
+        /// The first place that is not shown.
+        at: Va,
+    },
+    /// A PDB's types are broken.
+    #[error(transparent)]
+    Types(#[from] TypeError),
+    /// A type cannot be listed, or not to the listing's end.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
     /// The output is gone.
     #[error("the output cannot be written to")]
     Output(#[from] fmt::Error),
@@ -109,7 +134,8 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-const COMMANDS: [(&str, Run); 20] = [
+const COMMANDS: [(&str, Run); 30] = [
+    ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
     ("!poolfind", pool_find::run),
     ("!poolused", pool_used::run),
@@ -122,13 +148,22 @@ const COMMANDS: [(&str, Run); 20] = [
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
     ("dq", display::run::<8, false>),
+    ("dt", display_type::run),
+    ("ea", enter::run_string::<false, false>),
     ("eb", enter::run::<1>),
     ("ed", enter::run::<4>),
+    ("ep", enter::run::<8>),
+    ("eq", enter::run::<8>),
+    ("eu", enter::run_string::<true, false>),
+    ("ew", enter::run::<2>),
+    ("eza", enter::run_string::<false, true>),
+    ("ezu", enter::run_string::<true, true>),
     ("g", go::run),
     ("k", stack::run),
     ("lm", list_modules::run),
     ("q", quit::run),
     ("r", registers::run),
+    ("s", search::run),
     ("u", unassemble::run),
 ];
 
@@ -150,6 +185,10 @@ fn name_length(text: &str) -> usize {
 }
 
 fn find(name: &str) -> Option<Run> {
+    // `eD` enters floating-point numbers: case matters here alone ("e* (Enter Values)").
+    if name == "eD" {
+        return None;
+    }
     COMMANDS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -207,7 +246,11 @@ impl Session {
         Ok(Flow::Stay)
     }
 
-    fn execute_one(&mut self, command: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+    pub(crate) fn execute_one(
+        &mut self,
+        command: &str,
+        out: &mut dyn Write,
+    ) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
         let name = &command[..name_length(command)];
         if let Some(run) = find(name) {

@@ -5,6 +5,10 @@
 //! - Numbers are hexadecimal unless a prefix says otherwise: `0x` hexadecimal, `0n` decimal, `0t`
 //!   octal, `0y` binary. An `h` may follow a hexadecimal number. Back-ticks may stand between the
 //!   digits: ``fffff800`014798f6``.
+//! - `'2aeL'` is the number that a C compiler makes of it: the first character is the highest byte,
+//!   so that the bytes in memory are `Lea2`. Microsoft's "Using the Kernel Debugger to Find a
+//!   Kernel-Mode Memory Leak" enters the tag `Abc ` by `ed nt!poolhittag ' cbA'`, and the manual's
+//!   page of `s` says that `'VUTS'` is the byte pattern `'S' 'T' 'U' 'V'`.
 //! - A symbol's value is its address. `nt!PoolHitTag` names its module, `!fade` says that it is a
 //!   symbol and no number, `@!"..."` quotes a name of any characters ("Symbol Syntax").
 //! - `@rip` is a register. Without the `@` the most common registers are found too, all others

@@ -8,6 +8,7 @@ mod context;
 pub mod cursor;
 pub mod expression;
 pub mod range;
+pub mod search;
 pub mod session;
 pub mod stop;
 

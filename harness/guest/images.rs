@@ -2,7 +2,7 @@
 
 use crate::image::pdb::{PdbError, PdbFile};
 use crate::image::{ImageError, PeImage};
-use crate::symbols::{SymbolError, SymbolTable};
+use crate::symbols::{SymbolError, SymbolTable, TypeTable};
 use poolhit_fixtures::prebuilt::{self, File};
 use std::sync::{Arc, OnceLock};
 
@@ -25,13 +25,15 @@ pub enum FileError {
     Symbols(#[from] SymbolError),
 }
 
-/// An image file and the symbols for it: parsed once, shared by every lab that loads it.
+/// An image file and the symbols and types for it: parsed once, shared by every lab that loads it.
 #[derive(Clone, Debug)]
 pub struct ImageFile {
     /// The image.
     pub image: Arc<PeImage>,
     /// Its symbols: the PDB's, or without one its exports.
     pub symbols: Arc<SymbolTable>,
+    /// Its types: the PDB's, or without one none.
+    pub types: Arc<TypeTable>,
 }
 
 impl ImageFile {
@@ -50,19 +52,21 @@ impl ImageFile {
         pdb: Option<&[u8]>,
     ) -> Result<ImageFile, FileError> {
         let image = PeImage::parse(name, bytes)?;
-        let symbols = match pdb {
-            None => SymbolTable::from_exports(&image),
+        let (symbols, types) = match pdb {
+            None => (SymbolTable::from_exports(&image), TypeTable::default()),
             Some(bytes) => {
                 let pdb = PdbFile::parse(bytes).map_err(|source| FileError::Pdb {
                     name: name.to_string(),
                     source,
                 })?;
-                SymbolTable::for_image(&image, &pdb)?
+                let symbols = SymbolTable::for_image(&image, &pdb)?;
+                (symbols, TypeTable::from_pdb(&pdb))
             }
         };
         Ok(ImageFile {
             image: Arc::new(image),
             symbols: Arc::new(symbols),
+            types: Arc::new(types),
         })
     }
 

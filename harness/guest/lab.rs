@@ -236,7 +236,8 @@ impl Lab {
         match file {
             Some(file) => Module::new(name, loaded.base, loaded.size)
                 .with_image(Arc::clone(&file.image))
-                .with_symbols(Arc::clone(&file.symbols)),
+                .with_symbols(Arc::clone(&file.symbols))
+                .with_types(Arc::clone(&file.types)),
             None => Module::new(name, loaded.base, loaded.size),
         }
     }

@@ -18,6 +18,7 @@ pub mod section;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod types;
 pub mod unwind_code;
 pub mod unwind_info;
 

@@ -1,4 +1,4 @@
-//! PDB files: what is needed to name an image's addresses.
+//! PDB files: what is needed to name an image's addresses, and to tell what lies at them.
 //!
 //! The `pdb` crate reads the container and the records. What it would do badly with a hostile file
 //! is kept from it: page lists that multiply the file (`pdb_source`), sums that overflow
@@ -7,15 +7,22 @@
 use super::pdb_address::AddressMap;
 use super::pdb_source::BoundedSource;
 use super::text::printable;
+use super::types::{TypeError, TypeIndex, TypeStream};
 use crate::address::Rva;
-use pdb::{FallibleIterator, PDB, PdbInternalSectionOffset, RawString, SymbolData};
+use pdb::{FallibleIterator, PDB, PdbInternalSectionOffset, RawString, StreamIndex, SymbolData};
+use std::sync::Arc;
 
 /// The most modules (object files) accepted in a PDB.
 pub const MODULE_LIMIT: usize = 16_384;
 
-/// The records read, of Microsoft's `cvinfo.h`: `S_LDATA32`, `S_GDATA32`, `S_PUB32`, `S_LPROC32`,
-/// `S_GPROC32`, `S_LPROC32_ID`, `S_GPROC32_ID`.
-const RECORD_KINDS: [u16; 7] = [0x110c, 0x110d, 0x110e, 0x110f, 0x1110, 0x1146, 0x1147];
+/// The stream of the types (TPI).
+const TYPE_STREAM: StreamIndex = StreamIndex(2);
+
+/// The records read, of Microsoft's `cvinfo.h`: `S_UDT`, `S_LDATA32`, `S_GDATA32`, `S_PUB32`,
+/// `S_LPROC32`, `S_GPROC32`, `S_LPROC32_ID`, `S_GPROC32_ID`.
+const RECORD_KINDS: [u16; 8] = [
+    0x1108, 0x110c, 0x110d, 0x110e, 0x110f, 0x1110, 0x1146, 0x1147,
+];
 
 /// Why a PDB cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +74,17 @@ pub struct PdbSymbol {
     pub length: u32,
     /// The kind of record.
     pub kind: PdbSymbolKind,
+    /// The type of data, where the record says it.
+    pub ty: Option<TypeIndex>,
+}
+
+/// A record that names a type: `S_UDT`, mostly of a `typedef`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PdbTypeName {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub ty: TypeIndex,
 }
 
 /// The symbols of a PDB and what tells which image it belongs to.
@@ -75,6 +93,15 @@ pub struct PdbFile {
     guid: [u8; 16],
     age: u32,
     symbols: Vec<PdbSymbol>,
+    type_names: Vec<PdbTypeName>,
+    types: Result<Arc<TypeStream>, TypeError>,
+}
+
+/// What the symbol records say.
+#[derive(Default)]
+struct Records {
+    symbols: Vec<PdbSymbol>,
+    type_names: Vec<PdbTypeName>,
 }
 
 impl PdbFile {
@@ -104,9 +131,9 @@ impl PdbFile {
         let map = AddressMap::read(&mut pdb)?;
         let info = pdb.pdb_information()?;
         let debug_information = pdb.debug_information()?;
-        let mut symbols = Vec::new();
+        let mut records = Records::default();
         let globals = pdb.global_symbols()?;
-        collect(globals.iter(), &map, &mut symbols);
+        records.collect(globals.iter(), &map);
         let mut modules = debug_information.modules()?;
         let mut count = 0;
         // A module list that breaks off leaves the modules before it usable.
@@ -116,16 +143,18 @@ impl PdbFile {
                 return Err(PdbError::TooManyModules);
             }
             if let Ok(Some(module)) = pdb.module_info(&module)
-                && let Ok(records) = module.symbols()
+                && let Ok(symbols) = module.symbols()
             {
-                collect(records, &map, &mut symbols);
+                records.collect(symbols, &map);
             }
         }
         Ok(PdbFile {
             guid: info.guid.to_bytes_le(),
             // The age of stream 1 grows when a tool rewrites the PDB; this one is the image's.
             age: debug_information.age().unwrap_or(info.age),
-            symbols,
+            symbols: records.symbols,
+            type_names: records.type_names,
+            types: types(&mut pdb),
         })
     }
 
@@ -167,38 +196,99 @@ impl PdbFile {
     pub fn symbols(&self) -> &[PdbSymbol] {
         &self.symbols
     }
+
+    /// The names that symbol records give to types, in the file's order.
+    ///
+    /// ```
+    /// # use poolhit::image::pdb::PdbFile;
+    /// # use poolhit_fixtures::pdb_builder::PdbBuilder;
+    /// let mut builder = PdbBuilder::new([7; 16], 2);
+    /// let pdb = PdbFile::parse(&builder.section(0x1000, 9).user_type("ULONG", 0x22).build()).unwrap();
+    /// assert_eq!(pdb.type_names()[0].name, "ULONG");
+    /// ```
+    pub fn type_names(&self) -> &[PdbTypeName] {
+        &self.type_names
+    }
+
+    /// The types' records. A PDB whose types cannot be read still has its symbols.
+    ///
+    /// # Errors
+    /// The PDB has no types, or they are broken.
+    ///
+    /// ```
+    /// # use poolhit::image::pdb::PdbFile;
+    /// # use poolhit_fixtures::{pdb_builder::PdbBuilder, type_builder::TypeBuilder};
+    /// let mut builder = PdbBuilder::new([7; 16], 2);
+    /// builder.section(0x1000, 9);
+    /// assert!(PdbFile::parse(&builder.build()).unwrap().types().is_err());
+    /// builder.types(TypeBuilder::new().build());
+    /// assert!(PdbFile::parse(&builder.build()).unwrap().types().is_ok());
+    /// ```
+    pub fn types(&self) -> Result<&Arc<TypeStream>, &TypeError> {
+        self.types.as_ref()
+    }
 }
 
-fn collect<'t>(
-    mut records: impl FallibleIterator<Item = pdb::Symbol<'t>, Error = pdb::Error>,
-    map: &AddressMap,
-    symbols: &mut Vec<PdbSymbol>,
-) {
-    let mut push = |name: RawString<'_>, at: PdbInternalSectionOffset, length, kind| {
+fn types<'s, S: pdb::Source<'s> + 's>(pdb: &mut PDB<'s, S>) -> Result<Arc<TypeStream>, TypeError> {
+    let none = |reason: String| TypeError::NoStream { reason };
+    let stream = pdb.raw_stream(TYPE_STREAM);
+    let stream = stream
+        .map_err(|error| none(error.to_string()))?
+        .ok_or_else(|| none("there is no such stream".to_owned()))?;
+    TypeStream::parse(stream.as_slice().to_vec()).map(Arc::new)
+}
+
+impl Records {
+    fn collect<'t>(
+        &mut self,
+        mut records: impl FallibleIterator<Item = pdb::Symbol<'t>, Error = pdb::Error>,
+        map: &AddressMap,
+    ) {
+        // A record whose length is wrong hides those behind it; the ones before it stand.
+        while let Ok(Some(record)) = records.next() {
+            // Other kinds are not even looked at: the crate panics on some constants (0.8.0).
+            if !RECORD_KINDS.contains(&record.raw_kind()) {
+                continue;
+            }
+            match record.parse() {
+                Ok(SymbolData::Public(s)) => {
+                    self.push(map, s.name, s.offset, 0, PdbSymbolKind::Public, None);
+                }
+                Ok(SymbolData::Procedure(s)) => {
+                    self.push(map, s.name, s.offset, s.len, PdbSymbolKind::Procedure, None);
+                }
+                Ok(SymbolData::Data(s)) => {
+                    let ty = Some(TypeIndex(s.type_index.0));
+                    self.push(map, s.name, s.offset, 0, PdbSymbolKind::Data, ty);
+                }
+                Ok(SymbolData::UserDefinedType(s)) => self.type_names.push(PdbTypeName {
+                    name: printable(s.name.as_bytes()),
+                    ty: TypeIndex(s.type_index.0),
+                }),
+                _ => {}
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        map: &AddressMap,
+        name: RawString<'_>,
+        at: PdbInternalSectionOffset,
+        length: u32,
+        kind: PdbSymbolKind,
+        ty: Option<TypeIndex>,
+    ) {
         if let Some(rva) = map.rva(at.section, at.offset)
             && !name.is_empty()
         {
-            symbols.push(PdbSymbol {
+            self.symbols.push(PdbSymbol {
                 name: printable(name.as_bytes()),
                 rva,
                 length,
                 kind,
+                ty,
             });
-        }
-    };
-    // A record whose length is wrong hides those behind it; the ones before it stand.
-    while let Ok(Some(record)) = records.next() {
-        // Other kinds are not even looked at: the crate panics on some constants (0.8.0).
-        if !RECORD_KINDS.contains(&record.raw_kind()) {
-            continue;
-        }
-        match record.parse() {
-            Ok(SymbolData::Public(s)) => push(s.name, s.offset, 0, PdbSymbolKind::Public),
-            Ok(SymbolData::Procedure(s)) => {
-                push(s.name, s.offset, s.len, PdbSymbolKind::Procedure);
-            }
-            Ok(SymbolData::Data(s)) => push(s.name, s.offset, 0, PdbSymbolKind::Data),
-            _ => {}
         }
     }
 }

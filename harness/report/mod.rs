@@ -5,3 +5,4 @@ pub mod pool;
 pub mod pool_used;
 pub mod stack;
 pub mod stop;
+pub mod typed;

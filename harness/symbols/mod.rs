@@ -1,4 +1,4 @@
-//! Modules, names to addresses and back, undecoration.
+//! Modules, names to addresses and back, undecoration, types.
 
 pub mod location;
 pub mod module;
@@ -8,7 +8,9 @@ pub mod symbol;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod types;
 pub mod undecorate;
+pub mod wildcard;
 
 pub use location::Location;
 pub use module::Module;
@@ -16,3 +18,4 @@ pub use modules::Modules;
 pub use resolve::ResolveError;
 pub use symbol::{Symbol, SymbolKind};
 pub use table::{SymbolError, SymbolSource, SymbolTable};
+pub use types::TypeTable;

@@ -1,6 +1,7 @@
 //! A loaded image, with its symbols.
 
 use super::table::{SymbolError, SymbolSource, SymbolTable};
+use super::types::TypeTable;
 use crate::address::{Rva, Va};
 use crate::image::PeImage;
 use crate::image::pdb::PdbFile;
@@ -23,6 +24,7 @@ pub struct Module {
     size: u32,
     image: Option<Arc<PeImage>>,
     symbols: Arc<SymbolTable>,
+    types: Arc<TypeTable>,
 }
 
 impl Module {
@@ -42,6 +44,7 @@ impl Module {
             size,
             image: None,
             symbols: Arc::default(),
+            types: Arc::default(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Module {
         Ok(Module {
             image: Some(image),
             symbols: Arc::new(symbols),
+            types: Arc::new(pdb.map(TypeTable::from_pdb).unwrap_or_default()),
             ..module
         })
     }
@@ -104,6 +108,30 @@ impl Module {
     /// ```
     pub fn with_symbols(self, symbols: Arc<SymbolTable>) -> Module {
         Module { symbols, ..self }
+    }
+
+    /// The module with other types.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, guest::GuestImages, symbols::Module};
+    /// let types = GuestImages::built_in().kernel.types.clone();
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000).with_types(types);
+    /// assert!(module.types().variable("PsLoadedModuleList").is_some());
+    /// ```
+    pub fn with_types(self, types: Arc<TypeTable>) -> Module {
+        Module { types, ..self }
+    }
+
+    /// Its types; an empty table if it has none.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::Module};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert!(module.types().find("_EPROCESS")?.is_none());
+    /// # Ok::<(), poolhit::image::types::TypeError>(())
+    /// ```
+    pub fn types(&self) -> &TypeTable {
+        &self.types
     }
 
     /// The name before the `!`: the image's without extension, `nt` for the kernel. What cannot

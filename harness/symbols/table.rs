@@ -183,7 +183,8 @@ impl SymbolTable {
         let mut by_name: Vec<u32> = (0..symbols.len() as u32).collect();
         by_name.sort_by(|&a, &b| {
             let (a, b) = (&symbols[a as usize], &symbols[b as usize]);
-            compare_folded(&a.name, &b.name).then_with(|| (&a.name, a.rva).cmp(&(&b.name, b.rva)))
+            compare_folded(a.name.as_bytes(), b.name.as_bytes())
+                .then_with(|| (&a.name, a.rva).cmp(&(&b.name, b.rva)))
         });
         let source = if symbols.is_empty() {
             SymbolSource::None
@@ -311,7 +312,7 @@ impl SymbolTable {
     /// ```
     pub fn named(&self, name: &str) -> impl Iterator<Item = &Symbol> {
         let at = |index: &u32| &self.symbols[*index as usize];
-        let ordering = |index: &u32| compare_folded(&at(index).name, name);
+        let ordering = |index: &u32| compare_folded(at(index).name.as_bytes(), name.as_bytes());
         let start = self
             .by_name
             .partition_point(|i| ordering(i) == Ordering::Less);
@@ -327,9 +328,10 @@ impl SymbolTable {
     }
 }
 
-fn compare_folded(a: &str, b: &str) -> Ordering {
-    let fold = |byte: u8| byte.to_ascii_lowercase();
-    a.bytes().map(fold).cmp(b.bytes().map(fold))
+/// Orders names without regard to the case of ASCII letters.
+pub(super) fn compare_folded(a: &[u8], b: &[u8]) -> Ordering {
+    let fold = u8::to_ascii_lowercase;
+    a.iter().map(fold).cmp(b.iter().map(fold))
 }
 
 /// GUID and age as symbol servers write them: `3844DBB920174967BE7AA4A2C20430FA2`.

@@ -13,7 +13,7 @@ mod tokens;
 use tokens::{root_names, tokens};
 
 /// Named by everything; names only itself.
-const GROUND: &[&str] = &["address", "memory", "registers", "disasm"];
+const GROUND: &[&str] = &["address", "memory", "registers", "disasm", "tag"];
 
 /// Parts that stand side by side, each with the parts it may name besides the ground.
 const PARTS: &[(&str, &[&str])] = &[

@@ -195,6 +195,7 @@ impl<'p, 'a> Parser<'p, 'a> {
             Some('@') if rest.starts_with("@!\"") => self.quoted_symbol(),
             Some('@') if rest.starts_with("@@") => Err(self.error(ExpressionErrorKind::Syntax)),
             Some('@') => self.register(),
+            Some('\'') => self.characters(),
             // A back-tick here would start a source line, which there is none of.
             Some('`') => Err(self.error(ExpressionErrorKind::Syntax)),
             Some(first) if starts_word(first) || first.is_ascii_digit() => self.word(),
@@ -270,6 +271,23 @@ impl<'p, 'a> Parser<'p, 'a> {
             .map_err(|error| self.symbol_error(error))?;
         self.cursor.advance(name.len() + 4);
         Ok(value)
+    }
+
+    /// `'2aeL'`: up to eight characters as one number, the first one highest.
+    fn characters(&mut self) -> Result<u64, ExpressionError> {
+        let inside = &self.cursor.rest()[1..];
+        let end = inside.find('\'').filter(|end| *end > 0);
+        let end = end.ok_or_else(|| self.error(ExpressionErrorKind::Syntax))?;
+        let characters = &inside.as_bytes()[..end];
+        if !characters.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(self.error(ExpressionErrorKind::Syntax));
+        }
+        if characters.len() > 8 {
+            return Err(self.error(ExpressionErrorKind::Overflow));
+        }
+        self.cursor.advance(end + 2);
+        let value = characters.iter();
+        Ok(value.fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     /// A number, an operator's name, a symbol or a register, tried in this order.

@@ -104,6 +104,22 @@ fn reads_numbers() {
     );
 }
 
+/// The first three are of Microsoft's pages named in the module's text, and of a published session
+/// where `dd` shows 64636261 for `'dcba'`.
+#[test]
+fn reads_character_constants() {
+    check("' cbA'", u32::from_le_bytes(*b"Abc ").into());
+    check("'VUTS'", u32::from_le_bytes(*b"STUV").into());
+    check("'dcba'", 0x64636261);
+    check("'H'", 0x48);
+    check("'H'+1", 0x49);
+    check("'87654321'", u64::from_le_bytes(*b"12345678"));
+    check_error("'abcdefghi'", "Overflow error at ''abcdefghi''");
+    check_error("''", "Syntax error at ''''");
+    check_error("'abc", "Syntax error at ''abc'");
+    check_error("'\u{e9}'", "Syntax error at ''\u{e9}''");
+}
+
 /// The manual's examples under "Sign Extension".
 #[test]
 fn extends_the_sign_of_constants_in_kernel_mode() {

@@ -1,0 +1,248 @@
+//! `dt [OPTIONS] [MODULE!]NAME [FIELD…] [ADDRESS]`: a type's members with their offsets and types;
+//! with an address, or for a variable, their values.
+//!
+//! NAME is a structure, union, enumeration or `typedef`, or a variable. With `*` or `?` in it, the
+//! types that fit are listed by name. FIELD shows one member only; `Tail.Overlay.` shows the members
+//! inside it. Case does not matter.
+//!
+//! | option | effect |
+//! |---|---|
+//! | `-r[N]` | members of structures inside, and of those that pointers point to, N levels deep |
+//! | `-b` | structures and arrays inside in full, but not what pointers point to |
+//! | `-a[N]` | the first N elements of arrays, or all, each on a line |
+//! | `-v` | types by their full names, with sizes |
+//! | `-y` | the beginning of the next FIELD is enough |
+//! | `-n` | what follows is a name, even if it looks like a number |
+
+use super::{ExecuteError, Flow};
+use crate::address::Va;
+use crate::debugger::Session;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::report::typed::{FieldPath, ListingOptions, NESTING_LIMIT, write_type};
+use crate::symbols::types::{Shape, Type};
+use crate::symbols::wildcard::has_wildcard;
+use crate::symbols::{Module, Modules};
+use std::fmt::Write;
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let session = &*session;
+    let mut request = Request::default();
+    while request.next_option(arguments)? {}
+    let before = arguments.clone();
+    let Some(mut name) = arguments.next_word() else {
+        return Err(arguments.error(CommandErrorKind::Syntax).into());
+    };
+    if has_wildcard(name) {
+        return list_names(session.modules(), name, out);
+    }
+    let mut target = find(session.modules(), name)?;
+    if target.is_none() && !request.is_name {
+        // `dt ADDRESS NAME` is as good.
+        let mut retry = before;
+        if request.next_address(session, &mut retry).is_ok()
+            && let Some(second) = retry.next_word()
+        {
+            name = second;
+            target = find(session.modules(), name)?;
+            *arguments = retry;
+        }
+    }
+    let Some(target) = target else {
+        writeln!(out, "Symbol {name} not found.")?;
+        return Ok(Flow::Stay);
+    };
+    request.is_name = false;
+    while !arguments.at_end() {
+        if !request.next_option(arguments)? {
+            request.next_field_or_address(session, arguments, target.ty)?;
+        }
+    }
+    if !name.contains('!') {
+        writeln!(out, "{}!{}", target.module.name(), target.name)?;
+    }
+    let at = request.address.or(target.at);
+    write_type(out, session, target.ty, at, &request.options)?;
+    Ok(Flow::Stay)
+}
+
+/// What is to be listed.
+struct Target<'m> {
+    module: &'m Module,
+    name: String,
+    ty: Type<'m>,
+    /// Where a variable is.
+    at: Option<Va>,
+}
+
+/// What the line asks for besides the name.
+#[derive(Default)]
+struct Request {
+    options: ListingOptions,
+    address: Option<Va>,
+    by_prefix: bool,
+    is_name: bool,
+}
+
+impl Request {
+    /// Reads an option, if one is next.
+    fn next_option(&mut self, arguments: &mut Cursor<'_>) -> Result<bool, ExecuteError> {
+        if !starts_option({
+            arguments.peek();
+            arguments.rest()
+        }) {
+            return Ok(false);
+        }
+        let word = arguments.next_word().unwrap_or_default();
+        let (letter, count) = word.split_at(2);
+        let number = match count {
+            "" => None,
+            count => match count.parse::<u64>() {
+                Ok(number) if matches!(letter, "-r" | "-a") => Some(number),
+                _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+            },
+        };
+        let options = &mut self.options;
+        match letter {
+            "-r" => options.depth = (number.unwrap_or(u64::MAX) as usize).min(NESTING_LIMIT),
+            "-b" => (options.blocks, options.depth) = (true, NESTING_LIMIT),
+            "-a" => options.elements = Some(number.unwrap_or(u64::MAX)),
+            "-v" => options.verbose = true,
+            "-y" => self.by_prefix = true,
+            "-n" => self.is_name = true,
+            _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+        }
+        Ok(true)
+    }
+
+    /// Reads a field's path, or else an address.
+    fn next_field_or_address(
+        &mut self,
+        session: &Session,
+        arguments: &mut Cursor<'_>,
+        ty: Type<'_>,
+    ) -> Result<(), ExecuteError> {
+        let word = arguments.rest().split_whitespace().next();
+        let path = FieldPath::new(word.unwrap_or_default(), self.by_prefix);
+        // With an address at hand, what comes is a field even if there is no such field.
+        if self.is_name || self.address.is_some() || has_field(ty, &path)? {
+            arguments.next_word();
+            self.options.fields.push(path);
+            (self.by_prefix, self.is_name) = (false, false);
+            return Ok(());
+        }
+        self.next_address(session, arguments)
+    }
+
+    /// Reads an address: up to an option, which an expression would take for a subtraction.
+    fn next_address(
+        &mut self,
+        session: &Session,
+        arguments: &mut Cursor<'_>,
+    ) -> Result<(), ExecuteError> {
+        arguments.peek();
+        let rest = arguments.rest();
+        let end = rest
+            .match_indices(char::is_whitespace)
+            .map(|(at, _)| at)
+            .find(|at| starts_option(rest[*at..].trim_start()));
+        let text = &rest[..end.unwrap_or(rest.len())];
+        let mut expression = Cursor::new(text);
+        let value = expression.next_expression(session)?;
+        arguments.eat(&text[..expression.position()]);
+        self.address = Some(Va(value));
+        Ok(())
+    }
+}
+
+/// `-r1`, but not `-10` or `-nt`: of options only the letter and a number make a word.
+fn starts_option(text: &str) -> bool {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    match word.as_bytes() {
+        [b'-', letter, rest @ ..] => {
+            letter.is_ascii_alphabetic() && rest.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a path begins with a member of the type, or of what it points to.
+fn has_field(ty: Type<'_>, path: &FieldPath) -> Result<bool, ExecuteError> {
+    let structure = match ty.shape()? {
+        Shape::Structure(one) => one,
+        Shape::Pointer { target, .. } => match target.shape()? {
+            Shape::Structure(one) => one,
+            _ => return Ok(false),
+        },
+        _ => return Ok(false),
+    };
+    let mut fields = structure.fields()?.into_iter();
+    Ok(fields.any(|field| path.starts_with(&field.name())))
+}
+
+/// The modules that a name can be in, and its part behind the `!`. Without a module the kernel comes
+/// first, then the others by address.
+fn candidates<'m, 'n>(modules: &'m Modules, name: &'n str) -> (Vec<&'m Module>, &'n str) {
+    match name.split_once('!') {
+        Some((module, name)) => (modules.by_name(module).into_iter().collect(), name),
+        None => {
+            let kernel = modules.by_name("nt").into_iter();
+            let others = modules.iter().filter(|module| module.name() != "nt");
+            (kernel.chain(others).collect(), name)
+        }
+    }
+}
+
+/// A type of that name, or else a variable whose type is known.
+fn find<'m>(modules: &'m Modules, name: &str) -> Result<Option<Target<'m>>, ExecuteError> {
+    let is_explicit = name.contains('!');
+    let (modules, name) = candidates(modules, name);
+    for module in modules {
+        let found = match module.types().find(name) {
+            // another module's broken types do not matter where only a name is known
+            Err(_) if !is_explicit => continue,
+            found => found?,
+        };
+        if let Some(ty) = found {
+            // of a `typedef` the name of what it stands for
+            return Ok(Some(Target {
+                module,
+                name: ty.name().trim_end().to_owned(),
+                ty,
+                at: None,
+            }));
+        }
+        if let Some(variable) = module.types().variable(name) {
+            return Ok(Some(Target {
+                module,
+                name: variable.name.to_owned(),
+                ty: variable.ty,
+                at: Some(module.base() + variable.rva),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn list_names(modules: &Modules, pattern: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+    let (modules, pattern) = candidates(modules, pattern);
+    for module in modules {
+        for ty in module.types().matching(pattern) {
+            writeln!(out, "          {}!{}", program(module), ty.name())?;
+        }
+    }
+    Ok(Flow::Stay)
+}
+
+/// A module's name in a list of types: the kernel goes by its PDB's, whatever its file is called.
+fn program(module: &Module) -> &str {
+    let pdb = module.image().and_then(|image| image.pdb_reference());
+    let stem = pdb.and_then(|pdb| pdb.base_name().rsplit_once('.').map(|(stem, _)| stem));
+    match stem {
+        Some(stem) if module.name() == "nt" => stem,
+        _ => module.name(),
+    }
+}
