@@ -308,3 +308,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_count_of_instructions_may_start_with_a_letter() {
+    let mut session = session();
+    for (count, lines) in [("la", 10), ("l a", 10), ("L0a", 10), ("l2", 2)] {
+        let text = session.execute(&format!("u nt!NtDeviceIoControlFile {count}"));
+        // and the symbol's line
+        assert_eq!(text.unwrap().lines().count(), lines + 1, "{count}");
+    }
+}
+
+/// The kernel is `nt` to debuggers, whatever its file is called.
+#[test]
+fn a_kernel_of_any_name_is_nt() {
+    use poolhit::guest::ImageFile;
+    use poolhit_fixtures::prebuilt::{KERNEL, KERNEL_PDB};
+    let kernel = ImageFile::parse("mykernel.exe", KERNEL.bytes, Some(KERNEL_PDB.bytes)).unwrap();
+    let session = Session::new(Lab::builder().kernel(kernel).build().unwrap());
+    let tag = session.resolve("nt!PoolHitTag");
+    assert_eq!(tag, Some(Va(0xfffff800_016530fc)));
+}

@@ -1,6 +1,6 @@
 //! Lines of commands from a person or a script, and a transcript of what they do.
 
-use crate::commands::{ExecuteError, Flow};
+use crate::commands::Flow;
 use crate::debugger::Session;
 use crate::debugger::command_line::{LineTooLong, MAX_LINE_LENGTH};
 use std::fmt;
@@ -104,7 +104,7 @@ pub fn run(
             Ok(_) => {}
             Err(error) => {
                 failed += 1;
-                writeln!(out, "{}", describe(&error, prompt.len()))?;
+                writeln!(out, "{}", error.below_prompt(prompt.len()))?;
             }
         }
         out.flush()?;
@@ -113,10 +113,6 @@ pub fn run(
         writeln!(out)?;
     }
     Ok(failed)
-}
-
-fn describe(error: &ExecuteError, prompt: usize) -> String {
-    error.below_prompt(prompt)
 }
 
 /// The longest line that is skipped; a longer one, such as a device's, may never end.

@@ -118,3 +118,18 @@ proptest! {
         prop_assert!(session.go().is_ok());
     }
 }
+
+/// Only the lower half of RAX is the number: the upper must not choose where the kernel calls.
+#[test]
+fn the_upper_half_of_the_number_is_nothing() {
+    for number in [0x1_0000_000c, 0x7fff_ffff_0000_0052, 0xffff_ffff_0000_0190] {
+        let code = Code::default()
+            .set(RAX, number)
+            .set(R10, 0)
+            .set(RDX, 0)
+            .raw(&[0x0f, 0x05, 0x0f, 0x0b]) // syscall; ud2
+            .0;
+        // The kernel has answered, and the program is at its own `ud2`.
+        assert_eq!(fault(&mut with_program(&code)), (6, None), "{number:x}");
+    }
+}
