@@ -11,7 +11,7 @@
 //! | text | as a [`Tag`] | as a [`TagPattern`] |
 //! |---|---|---|
 //! | `0x3261654c`, `0x12`: `0x`, not `0X` | the number, of up to eight hexadecimal digits; with any others an error | the same |
-//! | `'2aeL'`, `'prI'`: in single quotes | the constant as in C and in `ed`, first character highest: `Lea2`, `Irp\0` | characters like others |
+//! | `'2aeL'`, `'prI'`: in single quotes | the constant as in C and in `ed`, first character highest: `Lea2`, `Irp\0` | no constant: `'ab'` are four characters, `'2aeL'` an error |
 //! | `3261654c`: eight hexadecimal digits | the number, as in `ed` and `dd` | an error |
 //! | `Lea2`: four characters | as shown and stored; `*` and `?` are characters like others | the same, but `?` stands for any one byte |
 //! | `Irp`: fewer | filled with spaces: `Irp ` | an error; write `"Irp "` in double quotes, or with a `*` |
