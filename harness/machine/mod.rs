@@ -8,6 +8,7 @@ mod exit;
 mod fault_code;
 mod interrupt;
 pub mod paging;
+pub mod probe;
 mod ram;
 mod ring_gate;
 mod snapshot;
@@ -25,6 +26,8 @@ use crate::address::{Pa, Va};
 use crate::memory::{FaultReason, MemoryFault, ReadMemory, WriteMemory, pages};
 use crate::registers::{Gpr, Registers};
 use paging::translate;
+use probe::{Probe, Tracer};
+use std::any::Any;
 use unicorn::{Engine, Msr, TableRegister};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -204,6 +207,83 @@ impl Machine {
     /// The engine refuses.
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
         self.engine.clear_breakpoint(address)
+    }
+
+    /// Lets a probe look at the guest at the given addresses from now on, in place of the one before;
+    /// gives that one back. See [`probe`].
+    ///
+    /// ```
+    /// use poolhit::{Lab, address::Va, machine::Exit};
+    /// use poolhit::machine::probe::{Observed, Pass, Probe};
+    ///
+    /// struct Count(u32);
+    /// impl Probe for Count {
+    ///     fn hit(&mut self, _: &Observed<'_>, _: Va) -> Option<Pass> {
+    ///         self.0 += 1;
+    ///         (self.0 < 3).then(Pass::default)
+    ///     }
+    /// }
+    /// let mut lab = Lab::builder().build()?;
+    /// let function = lab.kernel_symbol("NtDeviceIoControlFile").unwrap();
+    /// let machine = lab.machine_mut();
+    /// machine.set_breakpoint(function)?;
+    /// machine.set_probe(Some(Box::new(Count(0))), &[function]);
+    /// let mut registers = machine.registers();
+    /// registers.rip += 1; // behind the initial break instruction
+    /// machine.set_registers(&registers)?;
+    /// assert_eq!(machine.run(u64::MAX)?, Exit::Breakpoint { address: function });
+    /// assert_eq!(machine.probe::<Count>().unwrap().0, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_probe(
+        &mut self,
+        probe: Option<Box<dyn Probe>>,
+        points: &[Va],
+    ) -> Option<Box<dyn Probe>> {
+        let kept = self.engine.probe_points();
+        kept.clear();
+        kept.extend(points.iter().map(|point| point.0));
+        std::mem::replace(self.engine.probe_mut(), probe)
+    }
+
+    /// The probe, if it is of this type. See [`set_probe`](Machine::set_probe) for an example.
+    pub fn probe<P: Probe>(&self) -> Option<&P> {
+        let probe: &dyn Any = self.engine.probe()?;
+        probe.downcast_ref()
+    }
+
+    /// The probe, if it is of this type.
+    pub fn probe_mut<P: Probe>(&mut self) -> Option<&mut P> {
+        let probe: &mut dyn Any = self.engine.probe_mut().as_deref_mut()?;
+        probe.downcast_mut()
+    }
+
+    /// Has a tracer see every instruction from now on, in place of the one before, and gives that one
+    /// back.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    ///
+    /// ```
+    /// use poolhit::{Lab, machine::probe::{Observed, Tracer}};
+    ///
+    /// struct Print;
+    /// impl Tracer for Print {
+    ///     fn instruction(&mut self, guest: &Observed<'_>) {
+    ///         println!("{:x}", guest.rip());
+    ///     }
+    /// }
+    /// let mut lab = Lab::builder().build()?;
+    /// lab.machine_mut().set_tracer(Some(Box::new(Print)))?;
+    /// lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x74736554])?;
+    /// assert!(lab.machine_mut().set_tracer(None)?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_tracer(
+        &mut self,
+        tracer: Option<Box<dyn Tracer>>,
+    ) -> Result<Option<Box<dyn Tracer>>, EngineError> {
+        self.engine.set_tracer(tracer)
     }
 
     /// Sends the guest a byte through the serial port that its debugger support polls.

@@ -27,6 +27,24 @@ pub const PAGE_SIZE: u64 = 0x1000;
 /// address 0 appear at `fffff680'00000000` (`nt!MmPteBase` of Windows 7).
 pub const SELF_MAP_SLOT: u64 = 0x1ed;
 
+/// Physical memory that page tables lie in.
+pub trait PhysicalMemory {
+    /// The size in bytes.
+    fn size(&self) -> u64;
+    /// The 64-bit value at an address, if it is inside.
+    fn read_u64(&self, address: Pa) -> Option<u64>;
+}
+
+impl PhysicalMemory for GuestRam {
+    fn size(&self) -> u64 {
+        GuestRam::size(self)
+    }
+
+    fn read_u64(&self, address: Pa) -> Option<u64> {
+        GuestRam::read_u64(self, address)
+    }
+}
+
 /// What a walk through the tables found for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Translation {
@@ -52,7 +70,11 @@ pub struct Translation {
 /// assert_eq!(fault, FaultReason::NotPresent { level: 4 });
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn translate(ram: &GuestRam, root: Pa, address: Va) -> Result<Translation, FaultReason> {
+pub fn translate<M: PhysicalMemory>(
+    ram: &M,
+    root: Pa,
+    address: Va,
+) -> Result<Translation, FaultReason> {
     if !address.is_canonical() {
         return Err(FaultReason::NotCanonical);
     }

@@ -1,11 +1,15 @@
 //! What the engine calls while it runs: blocks of code, interrupts, faults, system calls, ports and
 //! the time stamp counter.
 
-use super::registers::{Integers, read_msr};
+use super::observed::{Observed, RamView};
+use super::registers::{Handle, Integers};
+use super::watches::Watches;
 use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
 use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
+use crate::machine::probe::{Probe, Tracer};
+use crate::memory::ReadMemory;
 use std::ffi::{c_int, c_void};
 use unicorn_engine::hook::sys;
 use unicorn_engine::{HookType, Prot, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
@@ -35,10 +39,16 @@ pub struct State {
     pub port: DebugPort,
     /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
     pub refused: Option<Integers>,
+    pub ram: RamView,
+    pub probe: Option<Box<dyn Probe>>,
+    /// Where the probe looks.
+    pub points: Vec<u64>,
+    pub watches: Watches,
+    pub tracer: Option<Box<dyn Tracer>>,
 }
 
 impl State {
-    pub fn new(syscall_target: Va, behind_gate: Va) -> State {
+    pub fn new(syscall_target: Va, behind_gate: Va, ram: RamView) -> State {
         State {
             work: 0,
             block: 0..0,
@@ -53,12 +63,17 @@ impl State {
             entry_moved: false,
             port: DebugPort::default(),
             refused: None,
+            ram,
+            probe: None,
+            points: Vec::new(),
+            watches: Watches::default(),
+            tracer: None,
         }
     }
 
     /// The work done when the processor is at `rip`, in the middle of the current block or behind
     /// it.
-    fn work_at(&self, rip: u64) -> u64 {
+    pub fn work_at(&self, rip: u64) -> u64 {
         if self.block.contains(&rip) {
             self.work - (self.block.end - rip)
         } else {
@@ -114,8 +129,72 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     } else if address != state.syscall_target {
         state.calling = false;
     }
+    let watched = state.watches.contains(address);
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
+    if watched {
+        report_return(uc, address);
+    }
+}
+
+/// A call may have returned that the probe wants to see return: its return address is reached.
+#[cold]
+fn report_return(uc: &mut Unicorn<'_, State>, address: u64) {
+    let stack = Handle::of(uc).read(Reg::RSP);
+    let Some(token) = uc.get_data_mut().watches.take(address, stack) else {
+        return;
+    };
+    let Some(mut probe) = uc.get_data_mut().probe.take() else {
+        return;
+    };
+    probe.returned(&Observed::new(uc, address), token);
+    uc.get_data_mut().probe = Some(probe);
+}
+
+/// Offers the probe a point that the guest has come to; whether the guest goes on.
+fn offer(uc: &mut Unicorn<'_, State>, address: u64) -> bool {
+    let Some(mut probe) = uc.get_data_mut().probe.take() else {
+        return false;
+    };
+    let pass = probe.hit(&Observed::new(uc, address), Va(address));
+    let state = uc.get_data_mut();
+    state.probe = Some(probe);
+    let Some(pass) = pass else {
+        return false;
+    };
+    state.limit = state.limit.saturating_sub(pass.charge);
+    if let Some(watch) = pass.watch {
+        state.watches.add(watch);
+    }
+    true
+}
+
+/// Whether an `int 3` that has just executed is a probe point, and has been passed.
+#[inline]
+fn pass_break_instruction(uc: &mut Unicorn<'_, State>) -> bool {
+    const INT3: u8 = 0xcc;
+    if uc.get_data().points.is_empty() {
+        return false;
+    }
+    let behind = Handle::of(uc).read(Reg::RIP);
+    let address = behind.wrapping_sub(1);
+    let state = uc.get_data();
+    state.block.end == behind
+        && state.points.contains(&address)
+        && Observed::new(uc, address).read_u8(Va(address)) == Ok(INT3)
+        && offer(uc, address)
+}
+
+/// An instruction is about to execute, and someone wants to see every one.
+pub fn on_instruction(uc: &mut Unicorn<'_, State>, address: u64) {
+    let state = uc.get_data_mut();
+    if state.aside || state.exit.is_some() {
+        return;
+    }
+    if let Some(mut tracer) = state.tracer.take() {
+        tracer.instruction(&Observed::new(uc, address));
+        uc.get_data_mut().tracer = Some(tracer);
+    }
 }
 
 /// The engine does not execute `syscall`; a far call does instead (see `ring_gate`). From ring 0
@@ -123,7 +202,7 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
 fn on_system_call(uc: &mut Unicorn<'_, State>) {
     const LENGTH: u64 = 2;
     let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
-    let entry = read_msr(uc, Msr::Lstar);
+    let entry = Handle::of(uc).msr(Msr::Lstar);
     let kernel = uc.reg_read(Reg::CS).unwrap_or(0) & 3 == 0;
     let state = uc.get_data_mut();
     let target = if kernel {
@@ -141,7 +220,7 @@ fn on_system_call(uc: &mut Unicorn<'_, State>) {
     let _ = uc.reg_write(Reg::RIP, target.wrapping_sub(LENGTH));
     if target != rip {
         let flags = uc.reg_read(Reg::RFLAGS).unwrap_or(2);
-        let mask = read_msr(uc, Msr::Fmask);
+        let mask = Handle::of(uc).msr(Msr::Fmask);
         let _ = uc.reg_write(Reg::RCX, rip.wrapping_add(LENGTH));
         let _ = uc.reg_write(Reg::R11, flags);
         let _ = uc.reg_write(Reg::RFLAGS, flags & !mask);
@@ -187,6 +266,10 @@ pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
     if state.aside || state.resume_at.take() == Some(address) {
         return;
     }
+    if state.points.contains(&address) && offer(uc, address) {
+        return;
+    }
+    let state = uc.get_data_mut();
     state.exit.get_or_insert(Exit::Breakpoint {
         address: Va(address),
     });
@@ -195,6 +278,9 @@ pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
 
 /// Interrupts and exceptions: all of them end the run, `rip` being at the instruction.
 fn on_interrupt(uc: &mut Unicorn<'_, State>, vector: u32) {
+    if vector == 3 && pass_break_instruction(uc) {
+        return;
+    }
     let length = software_interrupt(uc, vector);
     if length > 0 {
         // The engine is behind the instruction; debuggers report the instruction itself.

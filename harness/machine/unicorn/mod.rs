@@ -7,15 +7,21 @@
 
 mod error;
 mod hooks;
+mod observed;
 mod registers;
+mod watches;
 
 pub use error::EngineError;
 use error::{Refusal, reason};
-use hooks::{State, on_breakpoint};
+use hooks::{State, on_breakpoint, on_instruction};
+pub use observed::Observed;
+use observed::RamView;
 pub(super) use registers::{Msr, Table, TableRegister};
+pub use watches::RETURN_LIMIT;
 
 use super::debug_port::DebugPort;
 use super::exit::Exit;
+use super::probe::{Probe, Tracer};
 use super::ram::GuestRam;
 use super::ring_gate::RingGate;
 use crate::address::Va;
@@ -34,6 +40,8 @@ pub(super) struct Engine {
     /// A ring 0 state from before any fault.
     clean: Context,
     breakpoints: BTreeMap<u64, UcHookId>,
+    /// Calls the tracer, if there is one.
+    trace: Option<UcHookId>,
     /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
     /// passes it.
     stopped_at: Option<u64>,
@@ -67,7 +75,10 @@ impl Engine {
         task: TableRegister,
         gate: &RingGate,
     ) -> Result<Engine, EngineError> {
-        let state = State::new(gate.user_page, gate.behind_gate());
+        // SAFETY: as for the engine's own mapping below. What is given to the hooks is used by the
+        // thread that runs the engine, in its runs.
+        let view = unsafe { RamView::new(ram.host_pointer(), ram.size()) };
+        let state = State::new(gate.user_page, gate.behind_gate(), view);
         let doing = "make a processor";
         let mut uc = Unicorn::new_with_data(Arch::X86, Mode::MODE_64, state).refused(doing)?;
         // Of Windows 7's time, and the last one without `rdrand`, which would ask the host.
@@ -87,6 +98,7 @@ impl Engine {
             clean: uc.context_init().refused("keep its state")?,
             uc,
             breakpoints: BTreeMap::new(),
+            trace: None,
             stopped_at: None,
             ram,
         };
@@ -238,6 +250,7 @@ impl Engine {
         state.port = saved.port.clone();
         state.block = 0..0;
         state.entry_moved = false;
+        state.watches.clear();
         Ok(())
     }
 
@@ -264,15 +277,55 @@ impl Engine {
     }
 
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
-        let doing = "remove a breakpoint";
-        let Some(hook) = self.breakpoints.remove(&address.0) else {
-            return Ok(());
-        };
+        match self.breakpoints.remove(&address.0) {
+            Some(hook) => self.remove_hook(hook),
+            None => Ok(()),
+        }
+    }
+
+    fn remove_hook(&mut self, hook: UcHookId) -> Result<(), EngineError> {
+        let doing = "remove a hook";
         // The engine looks the address up, and where that cannot be reached remembers an
         // exception: put the processor back to where it was.
         let before = self.uc.context_init().refused(doing)?;
         self.uc.remove_hook(hook).refused(doing)?;
         self.uc.context_restore(&before).refused(doing)?;
         self.code_changed()
+    }
+
+    /// Where [`probe_mut`](Engine::probe_mut)'s probe looks.
+    pub fn probe_points(&mut self) -> &mut Vec<u64> {
+        &mut self.uc.get_data_mut().points
+    }
+
+    pub fn probe(&self) -> Option<&dyn Probe> {
+        self.uc.get_data().probe.as_deref()
+    }
+
+    pub fn probe_mut(&mut self) -> &mut Option<Box<dyn Probe>> {
+        &mut self.uc.get_data_mut().probe
+    }
+
+    /// Has a tracer called for every instruction, or none.
+    pub fn set_tracer(
+        &mut self,
+        tracer: Option<Box<dyn Tracer>>,
+    ) -> Result<Option<Box<dyn Tracer>>, EngineError> {
+        if tracer.is_some() && self.trace.is_none() {
+            let hook = self
+                .uc
+                .add_code_hook(1, 0, |uc, address, _| on_instruction(uc, address))
+                .refused("see every instruction")?;
+            self.trace = Some(hook);
+            self.code_changed()?;
+        } else if tracer.is_none()
+            && let Some(hook) = self.trace.take()
+        {
+            self.remove_hook(hook)?;
+        }
+        Ok(std::mem::replace(
+            &mut self.uc.get_data_mut().tracer,
+            tracer,
+        ))
     }
 }

@@ -2,7 +2,8 @@
 
 use super::hooks::State;
 use super::{Engine, EngineError, Refusal};
-use crate::registers::Registers;
+use crate::registers::{Gpr, Registers};
+use std::marker::PhantomData;
 use unicorn_engine::hook::sys;
 use unicorn_engine::{RegisterX86 as Reg, Unicorn, uc_error};
 
@@ -134,9 +135,62 @@ fn little_endian(bytes: &[u8]) -> u64 {
         .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
+/// An engine to read registers from: between runs, or in a hook.
+#[derive(Clone, Copy)]
+pub struct Handle<'a> {
+    engine: *mut unicorn_engine::uc_engine,
+    alive: PhantomData<&'a State>,
+}
+
+impl<'a> Handle<'a> {
+    #[inline]
+    pub fn of(uc: &'a Unicorn<'_, State>) -> Handle<'a> {
+        Handle {
+            engine: uc.get_handle(),
+            alive: PhantomData,
+        }
+    }
+
+    /// A register of at most 64 bits.
+    #[inline]
+    pub fn read(self, register: Reg) -> u64 {
+        let mut value = 0u64;
+        // SAFETY: the engine is alive as long as `'a`; it writes at most the register's 8 bytes, and
+        // for a valid number cannot fail.
+        let error =
+            unsafe { sys::uc_reg_read(self.engine, register.into(), (&raw mut value).cast()) };
+        debug_assert_eq!(error, uc_error::OK);
+        value
+    }
+
+    #[inline]
+    pub fn gpr(self, register: Gpr) -> u64 {
+        self.read(GPRS[register as usize])
+    }
+
+    pub fn msr(self, msr: Msr) -> u64 {
+        let mut bytes = [0; MSR_SIZE];
+        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
+        little_endian(&read_structure(self, Reg::MSR, bytes)[8..])
+    }
+
+    pub fn registers(self) -> Registers {
+        let mut registers = Registers {
+            gpr: GPRS.map(|register| self.read(register)),
+            rip: self.read(Reg::RIP),
+            rflags: self.read(Reg::RFLAGS),
+            ..Registers::default()
+        };
+        for (value, register) in registers.xmm.iter_mut().zip(XMMS) {
+            *value = u128::from_le_bytes(read_structure(self, register, [0; XMM_SIZE]));
+        }
+        registers
+    }
+}
+
 /// Reads a register that is a structure, into a buffer of the structure's size.
 fn read_structure<const SIZE: usize>(
-    uc: &Unicorn<'_, State>,
+    handle: Handle<'_>,
     register: Reg,
     mut bytes: [u8; SIZE],
 ) -> [u8; SIZE] {
@@ -147,16 +201,9 @@ fn read_structure<const SIZE: usize>(
     // uc_x86_msr (u32 number, u64 value), uc_x86_mmr (u16 selector, u64 base, u32 limit,
     // u32 flags), or a register's 10 or 16 bytes. It fails only for a register that does not exist.
     let error =
-        unsafe { sys::uc_reg_read(uc.get_handle(), register.into(), bytes.as_mut_ptr().cast()) };
+        unsafe { sys::uc_reg_read(handle.engine, register.into(), bytes.as_mut_ptr().cast()) };
     debug_assert_eq!(error, uc_error::OK);
     bytes
-}
-
-/// Reads a model-specific register, from a hook or between runs.
-pub fn read_msr(uc: &Unicorn<'_, State>, msr: Msr) -> u64 {
-    let mut bytes = [0; MSR_SIZE];
-    bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-    little_endian(&read_structure(uc, Reg::MSR, bytes)[8..])
 }
 
 /// The general-purpose registers, RIP and the flags.
@@ -220,16 +267,7 @@ impl Engine {
     }
 
     pub fn registers(&self) -> Registers {
-        let mut registers = Registers {
-            gpr: GPRS.map(|register| self.register(register)),
-            rip: self.rip(),
-            rflags: self.register(Reg::RFLAGS),
-            ..Registers::default()
-        };
-        for (value, register) in registers.xmm.iter_mut().zip(XMMS) {
-            *value = u128::from_le_bytes(read_structure(&self.uc, register, [0; XMM_SIZE]));
-        }
-        registers
+        Handle::of(&self.uc).registers()
     }
 
     pub fn set_registers(&mut self, registers: &Registers) -> Result<(), EngineError> {
@@ -250,7 +288,7 @@ impl Engine {
     }
 
     pub fn msr(&self, msr: Msr) -> u64 {
-        read_msr(&self.uc, msr)
+        Handle::of(&self.uc).msr(msr)
     }
 
     pub fn set_msr(&mut self, msr: Msr, value: u64) -> Result<(), EngineError> {
@@ -263,7 +301,7 @@ impl Engine {
     }
 
     pub fn table(&self, table: Table) -> TableRegister {
-        let bytes = read_structure(&self.uc, table.register(), [0; TABLE_SIZE]);
+        let bytes = read_structure(Handle::of(&self.uc), table.register(), [0; TABLE_SIZE]);
         TableRegister {
             selector: little_endian(&bytes[..2]) as u16,
             base: little_endian(&bytes[8..16]),
@@ -302,7 +340,8 @@ impl Engine {
         let registers = self.registers();
         let msrs = Msr::ALL.map(|msr| self.msr(msr));
         let control = CONTROL.map(|register| self.register(register));
-        let floats = FLOATS.map(|float| read_structure(&self.uc, float, [0; FLOAT_SIZE]));
+        let floats =
+            FLOATS.map(|float| read_structure(Handle::of(&self.uc), float, [0; FLOAT_SIZE]));
         let float_control = FLOAT_CONTROL.map(|register| self.register(register));
         let (gdt, idt, task) = (
             self.table(Table::Gdt),

@@ -1,0 +1,50 @@
+//! Probes: code of the host's that looks at the guest in the middle of a run and lets it go on.
+//!
+//! A stop costs the engine some microseconds; a probe costs what it does itself. It sees the guest as
+//! [`Observed`] and cannot change it, so a run with a probe is the same run as without, but for where
+//! the probe says stop.
+
+pub use super::unicorn::{Observed, RETURN_LIMIT};
+
+use crate::address::Va;
+use std::any::Any;
+
+/// What looks at the guest at the machine's probe points.
+///
+/// A probe point is the address of an instruction. If that is an `int 3`, it is passed as if it were
+/// not there; if a breakpoint is set there, it is passed too. Elsewhere a point has no effect.
+pub trait Probe: Any + Send {
+    /// The guest is at a probe point: `None` stops it there, as if there were no probe.
+    fn hit(&mut self, guest: &Observed<'_>, address: Va) -> Option<Pass>;
+
+    /// A call that was to be watched has returned; the guest is at its return address.
+    fn returned(&mut self, guest: &Observed<'_>, token: u64) {
+        let _ = (guest, token);
+    }
+}
+
+/// How the guest goes on from a probe point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pass {
+    /// Work taken from the limit of the run, in bytes of code: what bounds the output of probes.
+    pub charge: u64,
+    /// A call to be watched until it returns.
+    pub watch: Option<ReturnWatch>,
+}
+
+/// A call in progress that a probe wants to see return.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReturnWatch {
+    /// The return address.
+    pub address: Va,
+    /// The stack pointer behind the `ret`.
+    pub stack: Va,
+    /// What [`Probe::returned`] is told.
+    pub token: u64,
+}
+
+/// What looks at every instruction before it executes. Some hundred times slower than a run without.
+pub trait Tracer: Any + Send {
+    /// The instruction at RIP is about to execute.
+    fn instruction(&mut self, guest: &Observed<'_>);
+}
