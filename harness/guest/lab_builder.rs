@@ -6,7 +6,8 @@ use super::lab_error::LabError;
 use super::layout::Bases;
 use super::loader::{self, PoolLimits};
 use crate::address::Va;
-use crate::machine::GuestRam;
+use crate::machine::probe::Tracer;
+use crate::machine::{GuestRam, Machine};
 use std::collections::BTreeMap;
 
 /// The guest's physical memory by default, in bytes.
@@ -174,6 +175,40 @@ impl LabBuilder {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn build(self) -> Result<Lab, LabError> {
+        let (machine, images, bases) = self.load()?;
+        Lab::boot(machine, images, bases)
+    }
+
+    /// Does what [`build`](LabBuilder::build) does, and has a tracer see every instruction from the
+    /// kernel's first on. It goes on after the boot, until
+    /// [`set_tracer`](Machine::set_tracer) takes it away.
+    ///
+    /// # Errors
+    /// As for [`build`](LabBuilder::build), or the engine refuses.
+    ///
+    /// ```
+    /// use poolhit::{Lab, address::Va, machine::probe::{Observed, Tracer}};
+    ///
+    /// struct First(Option<Va>);
+    /// impl Tracer for First {
+    ///     fn instruction(&mut self, guest: &Observed<'_>) {
+    ///         self.0.get_or_insert(Va(guest.rip()));
+    ///     }
+    /// }
+    /// let mut lab = Lab::builder().build_traced(Box::new(First(None)))?;
+    /// let tracer: Box<dyn std::any::Any> = lab.machine_mut().set_tracer(None)?.unwrap();
+    /// let first = tracer.downcast::<First>().unwrap().0;
+    /// assert_eq!(first, lab.kernel_symbol("KiSystemStartup"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build_traced(self, tracer: Box<dyn Tracer>) -> Result<Lab, LabError> {
+        let (mut machine, images, bases) = self.load()?;
+        machine.set_tracer(Some(tracer))?;
+        Lab::boot(machine, images, bases)
+    }
+
+    /// The machine with everything loaded, about to start the kernel.
+    fn load(self) -> Result<(Machine, GuestImages, Bases), LabError> {
         for name in self.bases.keys() {
             if !self
                 .images
@@ -196,6 +231,6 @@ impl LabBuilder {
             &bases,
             self.limits,
         )?;
-        Lab::boot(machine, self.images, bases)
+        Ok((machine, self.images, bases))
     }
 }

@@ -1,0 +1,165 @@
+//! The built-in guest under the oracle's eyes.
+
+use crate::oracle::shadow::Ways;
+use crate::oracle::watch::{Exempt, Oracle, Watch};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
+use poolhit::Lab;
+use poolhit::address::Va;
+use poolhit::guest::Called;
+use poolhit::image::function_table::ImageBytes;
+use poolhit::machine::Exit;
+use poolhit::machine::debug_port::BREAK_IN;
+use poolhit::memory::{ReadMemory, WriteMemory};
+use poolhit::stack::modules::UnwindModules;
+use poolhit::symbols::Modules;
+use std::ops::Range;
+
+const CLOCK_VECTOR: u8 = 0xd1;
+
+/// The loaded images, as the unwinder asks for them.
+struct Loaded(Modules);
+
+impl UnwindModules for Loaded {
+    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
+        let module = self.0.containing(address)?;
+        Some((module.base(), &**module.image()?))
+    }
+}
+
+/// A guest that is watched from the kernel's first instruction on.
+pub struct Guest {
+    pub lab: Lab,
+    pub watch: Watch,
+}
+
+impl Guest {
+    /// Boots to the first prompt.
+    pub fn boot(visits: Option<u32>) -> Guest {
+        // Another one, which knows where everything is going to lie.
+        let known = Lab::builder().build().unwrap();
+        let mut oracle = Oracle::new(ways(&known), Box::new(Loaded(known.modules())));
+        oracle.exempt = exempt(&known);
+        oracle.visits = visits;
+        let watch = Watch::new(oracle);
+        let lab = Lab::builder()
+            .build_traced(Box::new(watch.clone()))
+            .unwrap();
+        Guest { lab, watch }
+    }
+
+    /// Sets `nt!PoolHitTag`.
+    pub fn set_tag(&mut self, tag: &[u8; 4]) {
+        let address = self.lab.kernel_symbol("PoolHitTag").unwrap();
+        self.lab.machine_mut().write(address, tag).unwrap();
+    }
+
+    /// Goes on to the next stop, behind the break instruction that the guest stands at.
+    pub fn go(&mut self) -> Exit {
+        self.pass_break_instruction();
+        self.run(u64::MAX)
+    }
+
+    pub fn pass_break_instruction(&mut self) {
+        let machine = self.lab.machine_mut();
+        let mut registers = machine.registers();
+        if machine.read_u8(registers.rip()) == Ok(0xcc) {
+            registers.rip += 1;
+            machine.set_registers(&registers).unwrap();
+        }
+    }
+
+    /// Runs to a stop or until so much work is done. Page faults of ring 0 go to the kernel.
+    pub fn run(&mut self, limit: u64) -> Exit {
+        loop {
+            let machine = self.lab.machine_mut();
+            let exit = machine.run(limit).unwrap();
+            match &exit {
+                Exit::Fault(fault) if machine.privilege_level() == 0 => {
+                    self.watch.oracle().shadow.interrupt(&machine.registers());
+                    machine.deliver_fault(fault).unwrap();
+                }
+                _ => return exit,
+            }
+        }
+    }
+
+    /// Delivers the clock interrupt, if the guest takes it; with someone who wants to break in.
+    pub fn clock(&mut self, breaks_in: bool) -> bool {
+        let machine = self.lab.machine_mut();
+        let registers = machine.registers();
+        if machine.interrupt(CLOCK_VECTOR).is_err() {
+            return false;
+        }
+        self.watch.oracle().shadow.interrupt(&registers);
+        if breaks_in {
+            machine.send_to_debug_port(BREAK_IN);
+        }
+        true
+    }
+
+    /// Calls a function of the kernel.
+    pub fn call(&mut self, name: &str, arguments: &[u64]) -> Called {
+        let landing = self.lab.machine().return_landing();
+        let before = self.watch.oracle().shadow.call(landing);
+        let called = self.lab.call_kernel(name, arguments).unwrap();
+        self.watch.oracle().shadow = before;
+        called
+    }
+}
+
+/// From one symbol of the kernel's to the next.
+fn function(lab: &Lab, name: &str, next: &str) -> Range<Va> {
+    lab.kernel_symbol(name).unwrap()..lab.kernel_symbol(next).unwrap()
+}
+
+fn ways(lab: &Lab) -> Ways {
+    let handlers = ["KiClockInterrupt", "KiPageFault", "KiUnexpectedInterrupt"];
+    Ways {
+        handlers: handlers
+            .iter()
+            .map(|name| lab.kernel_symbol(name).unwrap())
+            .collect(),
+        abandoning: vec![
+            function(lab, "KiUserThreadStart", "KiIdleLoop"),
+            function(lab, "KiIdleLoop", "KiClockInterrupt"),
+        ],
+    }
+}
+
+/// Where no unwind data can say what the caller is.
+fn exempt(lab: &Lab) -> Vec<Exempt> {
+    let gate = Va(lab.machine().return_landing().0 & !0xfff);
+    let none = |code, reason| Exempt {
+        code,
+        reason,
+        count: 0,
+    };
+    let entry = lab.kernel_symbol("KiSystemCall64").unwrap();
+    let pushed = find(lab, entry, |it| {
+        it.mnemonic() == Mnemonic::Push && it.op0_register() == Register::RCX
+    });
+    let exit = lab.kernel_symbol("KiSystemServiceExit").unwrap();
+    let sysret = find(lab, exit, |it| it.mnemonic() == Mnemonic::Sysretq);
+    vec![
+        none(
+            gate.wrapping_sub(0x1000)..gate.wrapping_add(0x1000),
+            "the machine's own pages, which stand for one instruction",
+        ),
+        none(
+            entry..Va(pushed.next_ip()),
+            "the processor has left no machine frame, and the kernel's is not complete",
+        ),
+        none(
+            Va(sysret.ip())..Va(sysret.next_ip()),
+            "the caller's RIP is in RCX, which no unwind code can say",
+        ),
+    ]
+}
+
+/// The first instruction from an address on that is so.
+fn find(lab: &Lab, from: Va, is_it: impl Fn(&Instruction) -> bool) -> Instruction {
+    let mut code = [0; 0x200];
+    lab.machine().read(from, &mut code).unwrap();
+    let mut decoder = Decoder::with_ip(64, &code, from.0, DecoderOptions::NONE);
+    decoder.iter().find(is_it).unwrap()
+}

@@ -1,0 +1,13 @@
+//! The unwinder against the machine: at every instruction boundary of the built-in guest's runs (boot,
+//! driver, requests on every path of the pool, system calls in and out, interrupts, page faults) the
+//! whole stack that is unwound is the one that calls and returns have made.
+//!
+//! Tests look at boundaries that are the same but for data only so often ([`VISITS`]); those that are
+//! ignored by default look at every one: `cargo test --release --test unwind_oracle -- --ignored`.
+
+mod guest;
+mod oracle;
+mod runs;
+
+/// How often a boundary is compared that has the same callers, in tests that have to be quick.
+const VISITS: u32 = 2;

@@ -1,0 +1,9 @@
+//! An oracle for stacks. It sees every instruction that the machine executes, so it knows every call
+//! and every return, and need not guess: at each instruction the unwinder has to say what it knows.
+//!
+//! [`shadow`] keeps the call stack that the machine's doing amounts to, [`compare`] holds a walk
+//! against it, and [`watch`] does both at every instruction of a run.
+
+pub mod compare;
+pub mod shadow;
+pub mod watch;

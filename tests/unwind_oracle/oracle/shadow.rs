@@ -1,0 +1,276 @@
+//! The shadow call stack: what calls, returns, interrupts and system calls make of it.
+
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use poolhit::address::{CodeAddress, Va};
+use poolhit::memory::ReadMemory;
+use poolhit::registers::{Gpr, Registers};
+use std::ops::Range;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How a caller was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// By a near call.
+    Call,
+    /// By an interrupt, an exception or a system call.
+    Interruption,
+}
+
+/// A function that has been left, and will be returned to.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub way: Way,
+    /// Where it goes on.
+    pub code: CodeAddress,
+    /// Its registers, with the stack pointer that it will have again when it goes on.
+    pub registers: Registers,
+    /// Whether RFLAGS are known, too.
+    pub flags_known: bool,
+    /// A hash of the code of this caller and all below it.
+    pub shape: u64,
+}
+
+/// What is below the lowest caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// A thread's start: the lowest function returns to address zero.
+    Thread,
+    /// The host's own doing: the lowest function was called from outside the guest.
+    Host,
+    /// A stack pointer loaded by hand. What is below shows when the code returns there.
+    Loaded,
+}
+
+/// What the shadow stack has to be told of the guest.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// The first instructions of handlers of interrupts and exceptions.
+    pub handlers: Vec<Va>,
+    /// Functions that leave their stack for another one, and never return.
+    pub abandoning: Vec<Range<Va>>,
+}
+
+impl Ways {
+    fn abandons(&self, at: Va) -> bool {
+        self.abandoning.iter().any(|range| range.contains(&at))
+    }
+}
+
+/// What an instruction did, as far as others want to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    None,
+    /// The stack was left for another one.
+    Loaded,
+    /// The stack loaded last belongs to the code that is here now.
+    Started,
+}
+
+/// An instruction that was about to execute.
+#[derive(Clone, Debug)]
+struct Seen {
+    registers: Registers,
+    instruction: Instruction,
+}
+
+/// The call stack as the machine's own doing makes it.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    ways: Ways,
+    callers: Vec<Caller>,
+    base: Base,
+    seen: Option<Seen>,
+    interrupted: Option<Registers>,
+}
+
+/// The longest instruction, in bytes.
+const LONGEST: usize = 15;
+/// A stack pointer that moves by more has been loaded.
+const FAR: u64 = 0x1000;
+
+impl Shadow {
+    /// A thread at its first instruction.
+    pub fn new(ways: Ways) -> Shadow {
+        Shadow {
+            ways,
+            callers: Vec::new(),
+            base: Base::Thread,
+            seen: None,
+            interrupted: None,
+        }
+    }
+
+    /// The callers, the lowest first.
+    pub fn callers(&self) -> &[Caller] {
+        &self.callers
+    }
+
+    pub fn base(&self) -> Base {
+        self.base
+    }
+
+    /// A hash of where the callers are.
+    pub fn shape(&self) -> u64 {
+        let below = self.callers.last().map(|caller| caller.shape);
+        below.unwrap_or(self.base as u64)
+    }
+
+    /// An interrupt or a fault is going to be delivered to code with these registers.
+    pub fn interrupt(&mut self, registers: &Registers) {
+        self.interrupted = Some(registers.clone());
+    }
+
+    /// The host calls a function, which has not run yet. Gives what was there before.
+    #[must_use]
+    pub fn call(&mut self, return_address: Va) -> Shadow {
+        let mut before = self.clone();
+        before.seen = None;
+        self.callers.clear();
+        self.base = Base::Host;
+        self.seen = None;
+        self.push(Way::Call, return_address, Registers::default());
+        before
+    }
+
+    /// The code here interrupted code with these registers.
+    pub fn interrupted_at(&mut self, registers: &Registers) {
+        self.push(Way::Interruption, registers.rip(), registers.clone());
+    }
+
+    fn push(&mut self, way: Way, address: Va, mut registers: Registers) {
+        let code = match way {
+            Way::Call => CodeAddress::ReturnAddress(address),
+            Way::Interruption => CodeAddress::InstructionPointer(address),
+        };
+        registers.rip = address.0;
+        let words = [self.shape(), address.0, way as u64];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.callers.push(Caller {
+            way,
+            code,
+            registers,
+            flags_known: way == Way::Interruption,
+            shape: xxh3_64(&bytes),
+        });
+    }
+
+    /// Takes what the last instruction did into account; `now` is the next one's registers.
+    ///
+    /// # Errors
+    /// The guest does what the shadow cannot follow: it returns to where nobody called from, or
+    /// changes a register that it has to preserve.
+    pub fn step(&mut self, now: &Registers, memory: &dyn ReadMemory) -> Result<Event, String> {
+        let seen = self.seen.take();
+        let event = match (self.interrupted.take(), seen) {
+            (Some(interrupted), _) if self.ways.handlers.contains(&now.rip()) => {
+                self.interrupted_at(&interrupted);
+                Event::None
+            }
+            (Some(_), _) => return Err("an interrupt that is not delivered".to_string()),
+            (None, Some(seen)) => self.follow(&seen, now)?,
+            (None, None) => self.begin(now),
+        };
+        let mut bytes = [0; LONGEST];
+        let present = memory.read_partial(now.rip(), &mut bytes);
+        let mut decoder = Decoder::with_ip(64, &bytes[..present], now.rip, DecoderOptions::NONE);
+        self.seen = Some(Seen {
+            registers: now.clone(),
+            instruction: decoder.decode(),
+        });
+        Ok(event)
+    }
+
+    fn begin(&mut self, now: &Registers) -> Event {
+        if self.base == Base::Host
+            && let [landing] = &mut self.callers[..]
+        {
+            // The function that the host has called is at its first instruction.
+            let rip = landing.registers.rip;
+            landing.registers = now.clone();
+            landing.registers.rip = rip;
+            let above = now.rsp().wrapping_add(8);
+            landing.registers.set(Gpr::Rsp, above.0);
+        }
+        Event::None
+    }
+
+    fn follow(&mut self, seen: &Seen, now: &Registers) -> Result<Event, String> {
+        let Seen {
+            registers: before,
+            instruction,
+        } = seen;
+        if before.rip == now.rip && before.gpr == now.gpr {
+            // Stopped in front of it, and gone on; or a jump to itself.
+            return Ok(Event::None);
+        }
+        if self.ways.handlers.contains(&now.rip()) {
+            // A fault: the instruction did nothing.
+            self.interrupted_at(before);
+            self.flags_unknown();
+            return Ok(Event::None);
+        }
+        let next = Va(instruction.next_ip());
+        match (instruction.mnemonic(), instruction.flow_control()) {
+            (Mnemonic::Syscall, _) => {
+                let mut caller = before.clone();
+                // The processor keeps the flags in R11 (Intel SDM volume 2, SYSCALL).
+                caller.rflags = now.get(Gpr::R11);
+                self.push(Way::Interruption, next, caller);
+            }
+            (Mnemonic::Sysretq | Mnemonic::Iretq, _) => return self.pop(Way::Interruption, now),
+            (Mnemonic::Ret, _) => return self.pop(Way::Call, now),
+            // The machine's way into ring 0 is part of a system call.
+            _ if instruction.code() == Code::Call_m1632 => {}
+            (_, FlowControl::Call | FlowControl::IndirectCall) => {
+                self.push(Way::Call, next, before.clone());
+            }
+            _ if self.ways.abandons(before.rip()) => {
+                let moved = now.rsp() - before.rsp();
+                if moved.min(moved.wrapping_neg()) > FAR {
+                    self.callers.clear();
+                    self.base = Base::Loaded;
+                    return Ok(Event::Loaded);
+                }
+            }
+            _ => {}
+        }
+        Ok(Event::None)
+    }
+
+    fn flags_unknown(&mut self) {
+        if let Some(last) = self.callers.last_mut() {
+            last.flags_known = false;
+        }
+    }
+
+    fn pop(&mut self, way: Way, now: &Registers) -> Result<Event, String> {
+        let Some(caller) = self.callers.pop() else {
+            if self.base == Base::Loaded && way == Way::Interruption {
+                self.base = Base::Thread;
+                return Ok(Event::Started);
+            }
+            return Err("a return without a call".to_string());
+        };
+        let is_back = (caller.way, caller.code.address(), caller.registers.rsp())
+            == (way, now.rip(), now.rsp());
+        if !is_back {
+            return Err(format!("a return to {}, not to {caller:x?}", now.rip()));
+        }
+        match changed(&caller.registers, now) {
+            Some(register) => Err(format!("{register} is not preserved for {}", now.rip())),
+            None => Ok(Event::None),
+        }
+    }
+}
+
+/// The first register that differs of those that functions preserve for their callers (Microsoft,
+/// *x64 calling convention*), but for RSP.
+pub fn changed(a: &Registers, b: &Registers) -> Option<String> {
+    use Gpr::{R12, R13, R14, R15, Rbp, Rbx, Rdi, Rsi};
+    let gpr = [Rbx, Rbp, Rsi, Rdi, R12, R13, R14, R15]
+        .into_iter()
+        .find(|register| a.get(*register) != b.get(*register))
+        .map(|register| format!("{register:?}"));
+    let xmm = || (6..16).find(|number| a.xmm[*number] != b.xmm[*number]);
+    gpr.or_else(|| xmm().map(|number| format!("XMM{number}")))
+}
