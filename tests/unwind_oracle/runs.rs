@@ -21,9 +21,6 @@ fn program(tag: &[u8; 4], visits: Option<u32>) {
     for exempt in &oracle.exempt {
         println!("{}: {}", exempt.reason, exempt.count);
     }
-    for d in &oracle.differences {
-        println!("{d}");
-    }
     let counts = oracle.finish();
     println!("{counts:?}");
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// More frames than any stack here has.
 const LIMIT: usize = 200;
-/// How many differences are told; one is too many.
+/// At how many addresses differences are told; one is too many.
 const TOLD: usize = 20;
 
 /// Code where no unwinder can be right, and why.
@@ -54,7 +54,8 @@ pub struct Oracle {
     /// Boundaries whose truth shows later: the stack pointer has been loaded by hand.
     pending: Vec<(Registers, Walk)>,
     pub counts: Counts,
-    pub differences: Vec<String>,
+    /// The first difference at each address.
+    differences: BTreeMap<Va, String>,
     /// The shadow is lost: nothing more can be said.
     lost: bool,
 }
@@ -70,7 +71,7 @@ impl Oracle {
             visited: BTreeMap::new(),
             pending: Vec::new(),
             counts: Counts::default(),
-            differences: Vec::new(),
+            differences: BTreeMap::new(),
             lost: false,
         }
     }
@@ -78,8 +79,8 @@ impl Oracle {
     fn tell(&mut self, at: Va, difference: String) {
         if self.differences.len() < TOLD {
             let boundary = self.counts.boundaries;
-            self.differences
-                .push(format!("boundary {boundary}, {at}: {difference}"));
+            let text = || format!("boundary {boundary}, {at}: {difference}");
+            self.differences.entry(at).or_insert_with(text);
         }
     }
 
@@ -158,8 +159,8 @@ impl Oracle {
     #[track_caller]
     pub fn finish(&mut self) -> Counts {
         self.judge_pending(None);
-        let differences = self.differences.join("\n");
-        assert!(self.differences.is_empty(), "{differences}");
+        let differences: Vec<&str> = self.differences.values().map(String::as_str).collect();
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
         self.counts
     }
 }
