@@ -1,11 +1,11 @@
 //! The built-in guest under the oracle's eyes.
 
 use crate::oracle::shadow::Ways;
-use crate::oracle::watch::{Exempt, Oracle, Watch};
+use crate::oracle::watch::{Counts, Exempt, Oracle, Watch};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 use poolhit::Lab;
 use poolhit::address::Va;
-use poolhit::guest::Called;
+use poolhit::guest::{CallError, Called, LabBuilder};
 use poolhit::image::function_table::ImageBytes;
 use poolhit::machine::Exit;
 use poolhit::machine::debug_port::BREAK_IN;
@@ -35,15 +35,17 @@ pub struct Guest {
 impl Guest {
     /// Boots to the first prompt.
     pub fn boot(visits: Option<u32>) -> Guest {
+        Guest::boot_with(Lab::builder(), visits)
+    }
+
+    pub fn boot_with(builder: LabBuilder, visits: Option<u32>) -> Guest {
         // Another one, which knows where everything is going to lie.
-        let known = Lab::builder().build().unwrap();
+        let known = builder.clone().build().unwrap();
         let mut oracle = Oracle::new(ways(&known), Box::new(Loaded(known.modules())));
         oracle.exempt = exempt(&known);
         oracle.visits = visits;
         let watch = Watch::new(oracle);
-        let lab = Lab::builder()
-            .build_traced(Box::new(watch.clone()))
-            .unwrap();
+        let lab = builder.build_traced(Box::new(watch.clone())).unwrap();
         Guest { lab, watch }
     }
 
@@ -83,6 +85,14 @@ impl Guest {
         }
     }
 
+    /// The addresses of the instructions of a run.
+    pub fn code_of_run(&mut self, work: u64) -> Vec<Va> {
+        self.pass_break_instruction();
+        let limit = self.lab.machine().work() + work;
+        assert_eq!(self.run(limit), Exit::Limit);
+        self.watch.oracle().code()
+    }
+
     /// Delivers the clock interrupt, if the guest takes it; with someone who wants to break in.
     pub fn clock(&mut self, breaks_in: bool) -> bool {
         let machine = self.lab.machine_mut();
@@ -98,12 +108,29 @@ impl Guest {
     }
 
     /// Calls a function of the kernel.
-    pub fn call(&mut self, name: &str, arguments: &[u64]) -> Called {
+    pub fn call(&mut self, name: &str, arguments: &[u64]) -> Result<Called, CallError> {
         let landing = self.lab.machine().return_landing();
         let before = self.watch.oracle().shadow.call(landing);
-        let called = self.lab.call_kernel(name, arguments).unwrap();
-        self.watch.oracle().shadow = before;
+        let called = self.lab.call_kernel(name, arguments);
+        if called.is_ok() {
+            self.watch.oracle().shadow = before;
+        }
         called
+    }
+
+    /// Ends the watch: no boundary was different, and hardly any was exempt.
+    #[track_caller]
+    pub fn finish(self) -> Counts {
+        let mut oracle = self.watch.oracle();
+        let counts = oracle.finish();
+        let [gate, entry, exit] = [0, 1, 2].map(|number| oracle.exempt[number].count);
+        // What each system call has of them, at most.
+        assert!(gate <= 3 * exit + 12 && entry <= 8 * exit + 8, "{:?}", oracle.exempt);
+        println!("{counts:?}");
+        for exempt in &oracle.exempt {
+            println!("{}: exempt, since {}", exempt.count, exempt.reason);
+        }
+        counts
     }
 }
 
@@ -143,15 +170,15 @@ fn exempt(lab: &Lab) -> Vec<Exempt> {
     vec![
         none(
             gate.wrapping_sub(0x1000)..gate.wrapping_add(0x1000),
-            "the machine's own pages, which stand for one instruction",
+            "the machine's own code there stands for one instruction, syscall",
         ),
         none(
             entry..Va(pushed.next_ip()),
-            "the processor has left no machine frame, and the kernel's is not complete",
+            "syscall leaves no machine frame, and the kernel has not made it yet",
         ),
         none(
             Va(sysret.ip())..Va(sysret.next_ip()),
-            "the caller's RIP is in RCX, which no unwind code can say",
+            "RIP is to come from RCX, which no unwind code can say",
         ),
     ]
 }

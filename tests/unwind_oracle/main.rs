@@ -6,6 +6,7 @@
 //! ignored by default look at every one: `cargo test --release --test unwind_oracle -- --ignored`.
 
 mod guest;
+mod interruptions;
 mod oracle;
 mod runs;
 

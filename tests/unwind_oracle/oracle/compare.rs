@@ -75,9 +75,10 @@ fn caller_difference(caller: &Caller, callee: &Frame, frame: &Frame) -> Option<S
         .or_else(|| {
             let is_right = match (caller.way, callee.code) {
                 (Way::Interruption, _) => frame.trust == FrameTrust::MachineFrame,
-                // Only where no call was made can a function be a leaf.
+                // Only where no call was made can a function be a leaf, or no function at all: a call
+                // to a place that has no code is a guess, and it has to be a right one.
                 (Way::Call, CodeAddress::InstructionPointer(_)) => {
-                    [FrameTrust::UnwindInfo, FrameTrust::Leaf].contains(&frame.trust)
+                    frame.trust != FrameTrust::MachineFrame && frame.trust != FrameTrust::Context
                 }
                 (Way::Call, CodeAddress::ReturnAddress(_)) => frame.trust == FrameTrust::UnwindInfo,
             };

@@ -57,13 +57,13 @@ impl Ways {
 }
 
 /// What an instruction did, as far as others want to know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     None,
     /// The stack was left for another one.
     Loaded,
-    /// The stack loaded last belongs to the code that is here now.
-    Started,
+    /// The stack loaded last turns out to belong to the code that goes on with these registers.
+    Started(Box<Registers>),
 }
 
 /// An instruction that was about to execute.
@@ -162,11 +162,15 @@ impl Shadow {
     pub fn step(&mut self, now: &Registers, memory: &dyn ReadMemory) -> Result<Event, String> {
         let seen = self.seen.take();
         let event = match (self.interrupted.take(), seen) {
-            (Some(interrupted), _) if self.ways.handlers.contains(&now.rip()) => {
+            (Some(interrupted), seen) => {
+                if !self.ways.handlers.contains(&now.rip()) {
+                    return Err("an interrupt that is not delivered".to_string());
+                }
+                // The last instruction came to its end before that, or had no effect.
+                let event = seen.map(|seen| self.follow(&seen, &interrupted));
                 self.interrupted_at(&interrupted);
-                Event::None
+                event.unwrap_or(Ok(Event::None))?
             }
-            (Some(_), _) => return Err("an interrupt that is not delivered".to_string()),
             (None, Some(seen)) => self.follow(&seen, now)?,
             (None, None) => self.begin(now),
         };
@@ -247,7 +251,7 @@ impl Shadow {
         let Some(caller) = self.callers.pop() else {
             if self.base == Base::Loaded && way == Way::Interruption {
                 self.base = Base::Thread;
-                return Ok(Event::Started);
+                return Ok(Event::Started(Box::new(now.clone())));
             }
             return Err("a return without a call".to_string());
         };

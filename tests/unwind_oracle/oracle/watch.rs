@@ -76,6 +76,13 @@ impl Oracle {
         }
     }
 
+    /// The addresses of the instructions seen, if it is counted how often they are.
+    pub fn code(&self) -> Vec<Va> {
+        let mut code: Vec<Va> = self.visited.keys().map(|(rip, _)| Va(*rip)).collect();
+        code.dedup();
+        code
+    }
+
     fn tell(&mut self, at: Va, difference: String) {
         if self.differences.len() < TOLD {
             let boundary = self.counts.boundaries;
@@ -93,7 +100,7 @@ impl Oracle {
         match self.shadow.step(&now, guest) {
             Ok(Event::None) => {}
             Ok(Event::Loaded) => self.judge_pending(None),
-            Ok(Event::Started) => self.judge_pending(Some(&now)),
+            Ok(Event::Started(caller)) => self.judge_pending(Some(&caller)),
             Err(reason) => {
                 self.lost = true;
                 self.tell(now.rip(), reason);
