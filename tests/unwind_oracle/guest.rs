@@ -17,7 +17,7 @@ use std::ops::Range;
 const CLOCK_VECTOR: u8 = 0xd1;
 
 /// The loaded images, as the unwinder asks for them.
-struct Loaded(Modules);
+pub struct Loaded(pub Modules);
 
 impl UnwindModules for Loaded {
     fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
@@ -77,7 +77,7 @@ impl Guest {
             let exit = machine.run(limit).unwrap();
             match &exit {
                 Exit::Fault(fault) if machine.privilege_level() == 0 => {
-                    self.watch.oracle().shadow.interrupt(&machine.registers());
+                    self.watch.oracle().interrupt(&machine.registers());
                     machine.deliver_fault(fault).unwrap();
                 }
                 _ => return exit,
@@ -100,7 +100,7 @@ impl Guest {
         if machine.interrupt(CLOCK_VECTOR).is_err() {
             return false;
         }
-        self.watch.oracle().shadow.interrupt(&registers);
+        self.watch.oracle().interrupt(&registers);
         if breaks_in {
             machine.send_to_debug_port(BREAK_IN);
         }
@@ -125,7 +125,11 @@ impl Guest {
         let counts = oracle.finish();
         let [gate, entry, exit] = [0, 1, 2].map(|number| oracle.exempt[number].count);
         // What each system call has of them, at most.
-        assert!(gate <= 3 * exit + 12 && entry <= 8 * exit + 8, "{:?}", oracle.exempt);
+        assert!(
+            gate <= 3 * exit + 12 && entry <= 8 * exit + 8,
+            "{:?}",
+            oracle.exempt
+        );
         println!("{counts:?}");
         for exempt in &oracle.exempt {
             println!("{}: exempt, since {}", exempt.count, exempt.reason);

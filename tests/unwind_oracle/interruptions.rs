@@ -71,10 +71,7 @@ fn the_clock_ticks_in_front_of_any_instruction() {
 fn bug_check(guest: &mut Guest) -> BugCheck {
     loop {
         let exit = guest.go();
-        assert!(
-            matches!(exit, Exit::HardcodedBreakpoint { .. }),
-            "{exit:?}"
-        );
+        assert!(matches!(exit, Exit::HardcodedBreakpoint { .. }), "{exit:?}");
         if let Some(check) = guest.lab.bug_check() {
             return check;
         }

@@ -5,6 +5,7 @@
 //! Tests look at boundaries that are the same but for data only so often ([`VISITS`]); those that are
 //! ignored by default look at every one: `cargo test --release --test unwind_oracle -- --ignored`.
 
+mod damage;
 mod guest;
 mod interruptions;
 mod oracle;

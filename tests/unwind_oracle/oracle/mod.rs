@@ -4,6 +4,8 @@
 //! [`shadow`] keeps the call stack that the machine's doing amounts to, [`compare`] holds a walk
 //! against it, and [`watch`] does both at every instruction of a run.
 
+#![allow(dead_code, reason = "two test programs use it, each a part")]
+
 pub mod compare;
 pub mod shadow;
 pub mod watch;

@@ -80,7 +80,8 @@ pub struct Shadow {
     callers: Vec<Caller>,
     base: Base,
     seen: Option<Seen>,
-    interrupted: Option<Registers>,
+    /// What comes next is a handler's first instruction.
+    is_interrupted: bool,
 }
 
 /// The longest instruction, in bytes.
@@ -96,7 +97,7 @@ impl Shadow {
             callers: Vec::new(),
             base: Base::Thread,
             seen: None,
-            interrupted: None,
+            is_interrupted: false,
         }
     }
 
@@ -115,9 +116,19 @@ impl Shadow {
         below.unwrap_or(self.base as u64)
     }
 
-    /// An interrupt or a fault is going to be delivered to code with these registers.
-    pub fn interrupt(&mut self, registers: &Registers) {
-        self.interrupted = Some(registers.clone());
+    /// An interrupt or a fault is delivered to code with these registers.
+    ///
+    /// # Errors
+    /// As for [`step`](Shadow::step).
+    pub fn interrupt(&mut self, registers: &Registers) -> Result<Event, String> {
+        // The last instruction came to its end before that, or had no effect.
+        let event = match self.seen.take() {
+            Some(seen) => self.follow(&seen, registers)?,
+            None => Event::None,
+        };
+        self.interrupted_at(registers);
+        self.is_interrupted = true;
+        Ok(event)
     }
 
     /// The host calls a function, which has not run yet. Gives what was there before.
@@ -161,18 +172,11 @@ impl Shadow {
     /// changes a register that it has to preserve.
     pub fn step(&mut self, now: &Registers, memory: &dyn ReadMemory) -> Result<Event, String> {
         let seen = self.seen.take();
-        let event = match (self.interrupted.take(), seen) {
-            (Some(interrupted), seen) => {
-                if !self.ways.handlers.contains(&now.rip()) {
-                    return Err("an interrupt that is not delivered".to_string());
-                }
-                // The last instruction came to its end before that, or had no effect.
-                let event = seen.map(|seen| self.follow(&seen, &interrupted));
-                self.interrupted_at(&interrupted);
-                event.unwrap_or(Ok(Event::None))?
-            }
-            (None, Some(seen)) => self.follow(&seen, now)?,
-            (None, None) => self.begin(now),
+        let event = match (std::mem::take(&mut self.is_interrupted), seen) {
+            (true, _) if self.ways.handlers.contains(&now.rip()) => Event::None,
+            (true, _) => return Err("an interrupt that is not delivered".to_string()),
+            (false, Some(seen)) => self.follow(&seen, now)?,
+            (false, None) => self.begin(now),
         };
         let mut bytes = [0; LONGEST];
         let present = memory.read_partial(now.rip(), &mut bytes);
@@ -207,7 +211,8 @@ impl Shadow {
             // Stopped in front of it, and gone on; or a jump to itself.
             return Ok(Event::None);
         }
-        if self.ways.handlers.contains(&now.rip()) {
+        let returns = instruction.mnemonic() == Mnemonic::Iretq;
+        if self.ways.handlers.contains(&now.rip()) && !returns {
             // A fault: the instruction did nothing.
             self.interrupted_at(before);
             self.flags_unknown();

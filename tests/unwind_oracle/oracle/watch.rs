@@ -91,21 +91,34 @@ impl Oracle {
         }
     }
 
+    /// An interrupt or a fault has been delivered to code with these registers.
+    pub fn interrupt(&mut self, registers: &Registers) {
+        let event = self.shadow.interrupt(registers);
+        self.take_event(registers.rip(), event);
+    }
+
+    fn take_event(&mut self, at: Va, event: Result<Event, String>) {
+        match event {
+            Ok(Event::None) => {}
+            Ok(Event::Loaded) => self.judge_pending(None),
+            Ok(Event::Started(caller)) => self.judge_pending(Some(&caller)),
+            Err(reason) => {
+                self.lost = true;
+                self.tell(at, reason);
+            }
+        }
+    }
+
     fn boundary(&mut self, guest: &Observed<'_>) {
         if self.lost {
             return;
         }
         let now = guest.registers();
         self.counts.boundaries += 1;
-        match self.shadow.step(&now, guest) {
-            Ok(Event::None) => {}
-            Ok(Event::Loaded) => self.judge_pending(None),
-            Ok(Event::Started(caller)) => self.judge_pending(Some(&caller)),
-            Err(reason) => {
-                self.lost = true;
-                self.tell(now.rip(), reason);
-                return;
-            }
+        let event = self.shadow.step(&now, guest);
+        self.take_event(now.rip(), event);
+        if self.lost {
+            return;
         }
         self.counts.deepest = self.counts.deepest.max(self.shadow.callers().len() + 1);
         if let Some(visits) = self.visits {
