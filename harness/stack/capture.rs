@@ -49,6 +49,11 @@ const POINTER_RULES: usize = 64;
 /// The most code that a rule for an instruction pointer depends on, in bytes.
 const CODE_BYTES: usize = 48;
 
+/// The granularity of what can be read.
+const PAGE_SIZE: u64 = 0x1000;
+/// The most pages that what a frame has saved may lie on, for its rule to be used.
+const EXTENT_PAGES: u64 = 8;
+
 /// A rule in its place in the table.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
@@ -207,6 +212,7 @@ impl Capturer {
                 true => word(rule.rsp)?,
                 false => place(rule.rsp),
             };
+            check_extent(&rule, base, memory)?;
             self.frames.push(CapturedFrame {
                 child_sp: Va(sp),
                 return_address: Va(return_address),
@@ -325,6 +331,30 @@ impl KeptPointer {
         let present = memory.read_partial(Va(self.kept.at), &mut code[..self.code_length]);
         present == self.code_length && code == self.code
     }
+}
+
+/// Unwinding reads all that a frame has saved, and ends where it cannot. The word at the frame's
+/// return address has been read; the rest is on the same page as a rule.
+#[inline]
+fn check_extent(rule: &Rule, base: u64, memory: &impl ReadMemory) -> Result<(), NoRule> {
+    let page = |offset: i32| base.wrapping_add(i64::from(offset) as u64) / PAGE_SIZE;
+    let (first, last) = (page(rule.extent.0), page(rule.extent.1 - 1));
+    match first == last {
+        true => Ok(()),
+        false => check_pages(first, last, memory),
+    }
+}
+
+#[cold]
+fn check_pages(first: u64, last: u64, memory: &impl ReadMemory) -> Result<(), NoRule> {
+    if last.wrapping_sub(first) >= EXTENT_PAGES {
+        return Err(NoRule);
+    }
+    for page in first..=last {
+        let start = Va(page.wrapping_mul(PAGE_SIZE));
+        memory.read_u64(start).map_err(|_| NoRule)?;
+    }
+    Ok(())
 }
 
 /// The place in a table for an address.

@@ -43,6 +43,9 @@ pub struct Rule {
     pub rip: i32,
     /// The caller's RSP; behind a machine frame, where it is.
     pub rsp: i32,
+    /// The lowest byte that unwinding the frame reads, and the one behind the highest: it reads all
+    /// that the frame has saved, vector registers too.
+    pub extent: (i32, i32),
     /// Where the registers of [`NONVOLATILE`] are.
     saved: [i32; NONVOLATILE.len()],
 }
@@ -54,6 +57,7 @@ impl Rule {
         trust: FrameTrust::Leaf,
         rip: 0,
         rsp: 8,
+        extent: (0, 8),
         saved: [NOT_SAVED; NONVOLATILE.len()],
     };
 
@@ -113,11 +117,18 @@ impl Rule {
             let number = NONVOLATILE.iter().position(|one| *one == register)?;
             saved[number] = places.slot(&symbols, after)?;
         }
+        let mut extent = (rip, rip);
+        for (address, length) in symbols.places() {
+            let lowest = places.sum(&symbols, address)?;
+            let behind = lowest.checked_add(length)?;
+            extent = (extent.0.min(lowest), extent.1.max(behind));
+        }
         let rule = Rule {
             base: places.base?,
             trust: unwound.trust,
             rip,
             rsp,
+            extent,
             saved,
         };
         Some((rule, symbols.examined.get()))
@@ -169,6 +180,8 @@ struct Symbols<'a> {
     code: &'a dyn ReadMemory,
     /// The addresses, made of symbols themselves, that have been read.
     slots: RefCell<Vec<u64>>,
+    /// Where vector registers have been read.
+    vectors: RefCell<Vec<u64>>,
     /// The bytes of code that what was done depends on.
     examined: Cell<usize>,
     /// Something was read that is neither code nor a whole word.
@@ -188,6 +201,7 @@ impl<'a> Symbols<'a> {
             at,
             code,
             slots: RefCell::default(),
+            vectors: RefCell::default(),
             examined: Cell::new(0),
             odd: Cell::new(false),
         }
@@ -199,6 +213,14 @@ impl<'a> Symbols<'a> {
             registers.set(register, number << DISTANCE);
         }
         registers
+    }
+
+    /// All places that have been read, with their lengths in bytes.
+    fn places(&self) -> Vec<(u64, i32)> {
+        let (slots, vectors) = (self.slots.borrow(), self.vectors.borrow());
+        let words = slots.iter().map(|place| (*place, 8));
+        let vectors = vectors.iter().map(|place| (*place, 16));
+        words.chain(vectors).collect()
     }
 
     /// The symbol that a value is made of, and what was added to it.
@@ -224,7 +246,8 @@ impl ReadMemory for Symbols<'_> {
             return read;
         }
         if buffer.len() == 16 {
-            // A vector register, which rules leave alone.
+            // A vector register, whose value rules leave alone.
+            self.vectors.borrow_mut().push(address.0);
             buffer.fill(0);
             return Ok(());
         }
