@@ -10,6 +10,7 @@ mod guest;
 mod interruptions;
 mod oracle;
 mod runs;
+mod second_opinion;
 
 /// How often a boundary is compared that has the same callers, in tests that have to be quick.
 const VISITS: u32 = 2;

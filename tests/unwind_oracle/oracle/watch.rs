@@ -5,6 +5,7 @@ use super::compare::{capture_difference, difference};
 use super::shadow::{Base, Event, Shadow, Ways};
 use poolhit::address::Va;
 use poolhit::machine::probe::{Observed, Tracer};
+use poolhit::memory::ReadMemory;
 use poolhit::registers::Registers;
 use poolhit::stack::capture::Capturer;
 use poolhit::stack::modules::UnwindModules;
@@ -42,6 +43,11 @@ pub struct Counts {
     pub deepest: usize,
 }
 
+/// What else is to be looked at where stacks are compared.
+pub trait Check: Send {
+    fn boundary(&mut self, now: &Registers, shadow: &Shadow, memory: &dyn ReadMemory);
+}
+
 /// What watches a run.
 pub struct Oracle {
     pub shadow: Shadow,
@@ -54,6 +60,7 @@ pub struct Oracle {
     /// Boundaries whose truth shows later: the stack pointer has been loaded by hand.
     pending: Vec<(Registers, Walk)>,
     pub counts: Counts,
+    pub also: Option<Box<dyn Check>>,
     /// The first difference at each address.
     differences: BTreeMap<Va, String>,
     /// The shadow is lost: nothing more can be said.
@@ -71,6 +78,7 @@ impl Oracle {
             visited: BTreeMap::new(),
             pending: Vec::new(),
             counts: Counts::default(),
+            also: None,
             differences: BTreeMap::new(),
             lost: false,
         }
@@ -152,6 +160,9 @@ impl Oracle {
             self.counts.frames += walk.frames.len() as u64;
             let (callers, base) = (self.shadow.callers(), self.shadow.base());
             found = found.or_else(|| difference(now, callers, base, &walk));
+            if let Some(also) = &mut self.also {
+                also.boundary(now, &self.shadow, guest);
+            }
         }
         if let Some(difference) = found {
             self.tell(now.rip(), difference);
