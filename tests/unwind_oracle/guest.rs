@@ -151,7 +151,7 @@ fn ways(lab: &Lab) -> Ways {
             .map(|name| lab.kernel_symbol(name).unwrap())
             .collect(),
         abandoning: vec![
-            function(lab, "KiUserThreadStart", "KiIdleLoop"),
+            function(lab, "KiUserThreadStart", "KiSystemCall64"),
             function(lab, "KiIdleLoop", "KiClockInterrupt"),
         ],
     }
