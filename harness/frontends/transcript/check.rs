@@ -131,8 +131,7 @@ impl Transcript {
         };
         match &self.path {
             Some(path) if rewrites() => {
-                let written = fs::write(path, played.to_string());
-                written.map_err(|source| CheckError::Write {
+                replace(path, &played.to_string()).map_err(|source| CheckError::Write {
                     path: path.clone(),
                     source,
                 })
@@ -183,6 +182,15 @@ impl Transcript {
             places,
         })
     }
+}
+
+/// Puts a new file into an old one's place: another test that reads it sees the one or the other.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
 }
 
 /// Lines shown around what differs.
