@@ -177,11 +177,24 @@ impl Transcript {
     }
 
     /// The commands, in their order.
+    ///
+    /// ```
+    /// let transcript = poolhit::transcript::Transcript::parse("kd> k\nkd> g")?;
+    /// let commands: Vec<_> = transcript.steps().iter().map(|step| &step.command).collect();
+    /// assert_eq!(commands, ["k", "g"]);
+    /// # Ok::<(), poolhit::transcript::ParseError>(())
+    /// ```
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
     /// The comments in front of the first prompt, line by line.
+    ///
+    /// ```
+    /// let transcript = poolhit::transcript::Transcript::parse("$$ Who leaks?\nkd> k")?;
+    /// assert_eq!(transcript.comments(), ["$$ Who leaks?"]);
+    /// # Ok::<(), poolhit::transcript::ParseError>(())
+    /// ```
     pub fn comments(&self) -> &[String] {
         &self.comments
     }
