@@ -3,22 +3,23 @@
 
 use poolhit::Lab;
 use poolhit::guest::pool::{BlockState, LIST_HEADS, PoolKind, PoolUse};
+use poolhit::tag::Tag;
 
 fn call(lab: &mut Lab, routine: &str, arguments: &[u64]) -> u64 {
     lab.call_kernel(routine, arguments).unwrap().value
 }
 
 /// A lab after some two hundred requests of all sizes to both pools.
-fn busy_lab(tag: u32) -> Lab {
+fn busy_lab(tag: Tag) -> Lab {
     let mut lab = Lab::builder().build().unwrap();
     let mut held = Vec::new();
     for step in 0..200u64 {
         let (kind, bytes) = (step % 2, (step * 97) % 0x1800);
-        let arguments = [kind, bytes, u64::from(tag)];
+        let arguments = [kind, bytes, tag.into()];
         held.push(call(&mut lab, "ExAllocatePoolWithTag", &arguments));
         if step % 3 == 0 {
             let at = held.swap_remove((step as usize * 7) % held.len());
-            call(&mut lab, "ExFreePoolWithTag", &[at, u64::from(tag)]);
+            call(&mut lab, "ExFreePoolWithTag", &[at, tag.into()]);
         }
     }
     lab
@@ -28,7 +29,7 @@ fn busy_lab(tag: u32) -> Lab {
 /// allocations tell the same story.
 #[test]
 fn trackers_blocks_and_descriptors_agree() {
-    let tag = u32::from_le_bytes(*b"Sum?");
+    let tag = Tag::from_bytes(*b"Sum?");
     let lab = busy_lab(tag);
     let pool = lab.pool().unwrap();
     let trackers = pool.trackers().unwrap();
@@ -77,7 +78,7 @@ fn trackers_blocks_and_descriptors_agree() {
 /// Every free block of more than a header is on the list of its size, and nothing else is.
 #[test]
 fn free_lists_hold_the_free_blocks() {
-    let lab = busy_lab(u32::from_le_bytes(*b"List"));
+    let lab = busy_lab(Tag::from_bytes(*b"List"));
     let pool = lab.pool().unwrap();
     for kind in PoolKind::ALL {
         let descriptor = pool.descriptor(kind).unwrap();

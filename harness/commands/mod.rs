@@ -14,7 +14,6 @@ mod list_breakpoints;
 mod list_modules;
 mod pool;
 mod pool_find;
-mod pool_tag;
 mod pool_used;
 mod pool_validate;
 mod quit;

@@ -1,10 +1,11 @@
 //! `!poolfind TAG [TYPE]` and `!poolfind [-nonpaged | -paged] [-tag] TAG`: all blocks and large
 //! allocations with a tag.
 //!
-//! `TAG` is four characters, a pattern with `*` and `?`, or a number that starts with `0x`. `TYPE`
-//! is 0 for nonpaged pool, 1 for paged pool; without it, nonpaged pool is searched. The first form
-//! prints what the debugger of Windows 7's time prints, blocks by their headers, free ones too; the
-//! second what later ones print, with the address and size of what was allocated.
+//! `TAG` is a pattern as [`TagPattern`] reads it: four characters, or some with `*` and `?`, or a
+//! number that starts with `0x`. `TYPE` is 0 for nonpaged pool, 1 for paged pool; without it,
+//! nonpaged pool is searched. The first form prints what the debugger of Windows 7's time prints,
+//! blocks by their headers, free ones too; the second what later ones print, with the address and
+//! size of what was allocated.
 //!
 //! ```
 //! let mut lab = poolhit::Lab::builder().build()?;
@@ -18,13 +19,13 @@
 //! ```
 
 use super::pool::page_of;
-use super::pool_tag::TagPattern;
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::guest::pool::{BLOCK_UNIT, BigPage, PROTECTED_TAG, PoolBlock, PoolKind, PoolView};
-use crate::report::pool::{Mark, Plain, kind_text, tag_text, write_big_page, write_block};
+use crate::guest::pool::{BLOCK_UNIT, BigPage, PoolBlock, PoolKind, PoolView};
+use crate::report::pool::{Mark, Plain, kind_text, write_big_page, write_block};
+use crate::tag::{Tag, TagPattern};
 use std::fmt::{self, Write};
 use std::ops::Range;
 
@@ -61,11 +62,11 @@ impl Request {
                 match arguments.next_word() {
                     Some("-nonpaged") => kind = Some(PoolKind::NonPaged),
                     Some("-paged") => kind = Some(PoolKind::Paged),
-                    Some("-tag") => pattern = Some(TagPattern::read(arguments)?),
+                    Some("-tag") => pattern = Some(arguments.next_tag_pattern()?),
                     _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),
                 }
             } else if pattern.is_none() {
-                pattern = Some(TagPattern::read(arguments)?);
+                pattern = Some(arguments.next_tag_pattern()?);
             } else if kind.is_none() && !later_form {
                 kind = Some(match arguments.next_expression(session)? {
                     0 => PoolKind::NonPaged,
@@ -133,11 +134,11 @@ impl Request {
     }
 
     fn tag_title(&self) -> String {
-        let value = self.pattern.value();
-        let text = tag_text(value);
+        let tag = self.pattern.first_four();
+        let text = tag.shown();
         match self.later_form {
             false => format!("Tag: {text}"),
-            true => format!("tag {value:#x} ({text})"),
+            true => format!("tag {:#x} ({text})", tag.0),
         }
     }
 
@@ -158,14 +159,14 @@ impl Request {
 }
 
 /// A line of the later form.
-fn write_found(out: &mut dyn Write, at: Va, tag: u32, size: u64, kind: PoolKind) -> fmt::Result {
+fn write_found(out: &mut dyn Write, at: Va, tag: Tag, size: u64, kind: PoolKind) -> fmt::Result {
     // C's `%#x`, in which zero has no prefix.
     let size = if size == 0 {
         "0".to_string()
     } else {
         format!("{size:#x}")
     };
-    let (at, tag, kind) = (Plain(at), tag_text(tag & !PROTECTED_TAG), kind_text(kind));
+    let (at, tag, kind) = (Plain(at), tag.unprotected().shown(), kind_text(kind));
     writeln!(out, "{at} : tag {tag}, size{size:>10}, {kind}")
 }
 

@@ -1,8 +1,8 @@
 //! `!poolused [FLAGS [TAG]]`: what each tag has allocated, from `nt!PoolTrackTable`.
 //!
 //! Flags are bits: 1 shows allocations and frees too, 2 sorts by nonpaged pool, 4 by paged pool;
-//! without 2 or 4 the lines are sorted by tag. `TAG` is four characters, or a pattern with `*` and
-//! `?`.
+//! without 2 or 4 the lines are sorted by tag. `TAG` is a pattern as [`TagPattern`] reads it: four
+//! characters, or some with `*` and `?`, or a number that starts with `0x`.
 //!
 //! ```
 //! let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
@@ -12,12 +12,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::pool_tag::TagPattern;
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::expression::evaluate;
 use crate::report::pool_used::{SortBy, write_pool_used};
+use crate::tag::TagPattern;
 use std::fmt::Write;
 
 const DETAILED: u64 = 1;
@@ -43,7 +43,7 @@ pub(super) fn run(
     };
     let pattern = match arguments.at_end() {
         true => TagPattern::any(),
-        false => TagPattern::read(arguments)?,
+        false => arguments.next_tag_pattern()?,
     };
     arguments.finish()?;
     let mut trackers = session.lab().pool()?.trackers()?;

@@ -11,6 +11,7 @@
 //! ```
 
 use super::expression::ExpressionError;
+use crate::tag::TagPattern;
 use std::fmt;
 
 /// A place in a command's text: everything before it has been read.
@@ -156,6 +157,26 @@ impl<'a> Cursor<'a> {
         }
         self.at = self.text.len();
         Err(self.error(CommandErrorKind::Syntax))
+    }
+
+    /// Reads a pattern for tags: a word, or a string in double quotes, which may have spaces in it.
+    ///
+    /// # Errors
+    /// A syntax error if there is none, or no tag can fit it.
+    ///
+    /// ```
+    /// use poolhit::{debugger::cursor::Cursor, tag::Tag};
+    /// let mut cursor = Cursor::new(r#""Irp " 1"#);
+    /// let pattern = cursor.next_tag_pattern().unwrap();
+    /// assert_eq!(pattern.exact(), Some(Tag::from_bytes(*b"Irp ")));
+    /// assert!(cursor.next_tag_pattern().is_err());
+    /// ```
+    pub fn next_tag_pattern(&mut self) -> Result<TagPattern, CommandError> {
+        let pattern = match self.next_quoted()? {
+            Some(text) => text.parse().ok(),
+            None => self.next_word().and_then(|word| word.parse().ok()),
+        };
+        pattern.ok_or_else(|| self.error(CommandErrorKind::Syntax))
     }
 
     /// Checks that nothing but white space is left.

@@ -3,25 +3,8 @@
 //! The forms are those of published sessions; the tests of the commands name them.
 
 use crate::address::Va;
-use crate::guest::pool::{
-    BigPage, BlockState, DamageKind, PROTECTED_TAG, PageDamage, PoolBlock, PoolKind,
-};
+use crate::guest::pool::{BigPage, BlockState, DamageKind, PageDamage, PoolBlock, PoolKind};
 use std::fmt::{self, Write};
-
-/// A tag as people read it: its four bytes in memory order, a dot for what does not print.
-///
-/// ```
-/// use poolhit::report::pool::tag_text;
-/// assert_eq!(tag_text(0x3261654c), "Lea2");
-/// assert_eq!(tag_text(0xe36f7250), "Pro.");
-/// ```
-pub fn tag_text(tag: u32) -> String {
-    let printed = |byte: u8| match byte {
-        0x20..0x7f => char::from(byte),
-        _ => '.',
-    };
-    tag.to_le_bytes().into_iter().map(printed).collect()
-}
 
 /// An address as the pool's commands print it: sixteen digits, without the back-tick.
 ///
@@ -109,7 +92,7 @@ pub fn write_block(out: &mut dyn Write, block: &PoolBlock, mark: Mark) -> fmt::R
         BlockState::Unknown => "(Unknown)  ",
     };
     let tag = match block.is_allocated() {
-        true => block.header.tag & !PROTECTED_TAG,
+        true => block.header.tag.unprotected(),
         false => block.header.tag,
     };
     write!(
@@ -118,7 +101,7 @@ pub fn write_block(out: &mut dyn Write, block: &PoolBlock, mark: Mark) -> fmt::R
         Plain(block.address),
         block.size(),
         block.previous_size(),
-        tag_text(tag)
+        tag.shown()
     )?;
     if block.is_protected() {
         write!(out, " (Protected)")?;
@@ -139,9 +122,10 @@ pub fn write_block(out: &mut dyn Write, block: &PoolBlock, mark: Mark) -> fmt::R
 ///
 /// ```
 /// use poolhit::{address::Va, guest::pool::{BigPage, PoolKind}, report::pool::write_big_page};
+/// use poolhit::tag::Tag;
 /// let big = BigPage {
 ///     address: Va(0xfffffa80_0dba5000),
-///     tag: u32::from_le_bytes(*b"Io  "),
+///     tag: Tag::from_bytes(*b"Io  "),
 ///     kind: PoolKind::NonPaged,
 ///     bytes: 0x1fb0,
 /// };
@@ -156,7 +140,7 @@ pub fn write_big_page(out: &mut dyn Write, big: &BigPage) -> fmt::Result {
         out,
         "*{} : large page allocation, Tag is {}, size is {:#x} bytes",
         Plain(big.address),
-        tag_text(big.tag & !PROTECTED_TAG),
+        big.tag.unprotected().shown(),
         big.bytes
     )
 }

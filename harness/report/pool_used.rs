@@ -1,6 +1,5 @@
 //! The listing of `!poolused`.
 
-use super::pool::tag_text;
 use crate::guest::pool::{PoolTracker, PoolUse};
 use std::fmt::{self, Write};
 
@@ -25,8 +24,9 @@ pub enum SortBy {
 /// ```
 /// use poolhit::guest::pool::{PoolTracker, PoolUse};
 /// use poolhit::report::pool_used::{SortBy, write_pool_used};
+/// use poolhit::tag::Tag;
 /// let one = |tag: &[u8; 4], bytes| PoolTracker {
-///     tag: u32::from_le_bytes(*tag),
+///     tag: Tag::from_bytes(*tag),
 ///     nonpaged: PoolUse { allocs: 3, frees: 2, bytes },
 ///     paged: PoolUse::default(),
 /// };
@@ -50,7 +50,7 @@ pub fn write_pool_used(
         false => pool.outstanding() != 0 || pool.bytes != 0,
     };
     trackers.retain(|one| is_shown(&one.nonpaged) || is_shown(&one.paged));
-    trackers.sort_by_key(|one| one.tag.to_le_bytes());
+    trackers.sort_by_key(|one| one.tag.to_bytes());
     let title = match sort_by {
         SortBy::Tag => "Tag",
         SortBy::NonPaged => {
@@ -79,7 +79,7 @@ pub fn write_pool_used(
         nonpaged.add(&one.nonpaged);
         paged.add(&one.paged);
         let (left, right) = (Sum::of(&one.nonpaged), Sum::of(&one.paged));
-        let tag = tag_text(one.tag);
+        let tag = one.tag.shown();
         write!(out, " {tag} ")?;
         write_columns(out, &left, &right, detailed)?;
         writeln!(out, "\tUNKNOWN pooltag '{tag}', please update pooltag.txt")?;

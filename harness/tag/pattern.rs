@@ -1,48 +1,48 @@
 //! Patterns for tags, as `!poolused` and `!poolfind` take them.
 
-use super::{Tag, TagError};
+use super::{Tag, TagError, characters, number, quote};
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest pattern. Four characters and as many stars as can mean something need nine.
-pub const PATTERN_LIMIT: usize = 16;
+/// The most characters that a pattern keeps: four, and a `*` around each.
+const LONGEST: usize = 9;
 
 /// Why a text is no pattern for tags.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// It has no wildcard and is no tag.
+    /// It is empty, a number that is none, or has a character that no tag can have.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// It is too long.
-    #[error("a pattern for tags of {length} characters is too long: the limit is {PATTERN_LIMIT}")]
-    TooLong {
-        /// Its length in characters.
-        length: usize,
+    /// It has as many characters as no tag has: fewer than four without a `*`, or more.
+    #[error(
+        "'{text}' is no pattern for tags: it has four characters, or up to four and any number of *"
+    )]
+    Length {
+        /// The text, cut at 32 characters.
+        text: String,
     },
 }
 
-/// A pattern for tags: `*` stands for any characters, `?` for one, all others for themselves, in
-/// the case they have ("!poolused": the tag is case-sensitive). A text without wildcards is read as
-/// a [`Tag`], in any of its forms.
-///
-/// The protected bit does not count. A byte that cannot be printed fits wildcards only.
+/// A tag, or a pattern that several fit. The table in the [module's text](super) has the rules,
+/// which are those of the debugger's manual, "!poolfind" and "!poolused".
 ///
 /// ```
 /// use poolhit::tag::{Tag, TagPattern};
 /// let pattern: TagPattern = "Le*".parse()?;
 /// assert!(pattern.matches(Tag::from_bytes(*b"Lea2")));
 /// assert!(!pattern.matches(Tag::from_bytes(*b"leak")));
-/// let pattern: TagPattern = "Irp".parse()?;
+/// let pattern: TagPattern = "Irp ".parse()?;
 /// assert!(pattern.matches(Tag::from_bytes(*b"Irp ")));
 /// # Ok::<(), poolhit::tag::PatternError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TagPattern(Kind);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Exact(Tag),
-    Wild(Vec<u8>),
+    /// Characters, with zeros behind them.
+    Wild([u8; LONGEST]),
 }
 
 impl TagPattern {
@@ -53,10 +53,12 @@ impl TagPattern {
     /// assert!(TagPattern::any().matches(Tag(0)));
     /// ```
     pub fn any() -> TagPattern {
-        TagPattern(Kind::Wild(b"*".to_vec()))
+        let mut pattern = [0; LONGEST];
+        pattern[0] = b'*';
+        TagPattern(Kind::Wild(pattern))
     }
 
-    /// Whether a tag fits.
+    /// Whether a tag fits. The protected bit is not looked at.
     ///
     /// ```
     /// use poolhit::tag::{Tag, TagPattern};
@@ -68,11 +70,11 @@ impl TagPattern {
     pub fn matches(&self, tag: Tag) -> bool {
         match &self.0 {
             Kind::Exact(wanted) => wanted.unprotected() == tag.unprotected(),
-            Kind::Wild(pattern) => fits(pattern, &tag.unprotected().to_bytes()),
+            Kind::Wild(pattern) => fits(trim(pattern), &tag.unprotected().to_bytes()),
         }
     }
 
-    /// The one tag that fits, if the pattern has no wildcards.
+    /// The one tag that fits, protected or not, if the pattern has no wildcards.
     ///
     /// ```
     /// use poolhit::tag::{Tag, TagPattern};
@@ -86,9 +88,52 @@ impl TagPattern {
             Kind::Wild(_) => None,
         }
     }
+
+    /// What the titles of `!poolfind` show of the pattern: its first four characters as if they
+    /// were a tag, spaces behind them if there are fewer, with one `*` for several in a row.
+    ///
+    /// ```
+    /// use poolhit::tag::{Tag, TagPattern};
+    /// assert_eq!("Lea?".parse::<TagPattern>()?.first_four(), Tag(0x3f61654c));
+    /// assert_eq!("0x3261654c".parse::<TagPattern>()?.first_four(), Tag(0x3261654c));
+    /// assert_eq!(TagPattern::any().first_four().shown(), "*   ");
+    /// # Ok::<(), poolhit::tag::PatternError>(())
+    /// ```
+    pub fn first_four(&self) -> Tag {
+        match &self.0 {
+            Kind::Exact(tag) => *tag,
+            Kind::Wild(pattern) => {
+                let mut bytes = [b' '; 4];
+                for (byte, character) in bytes.iter_mut().zip(trim(pattern)) {
+                    *byte = *character;
+                }
+                Tag::from_bytes(bytes)
+            }
+        }
+    }
 }
 
-/// A pattern is at most [`PATTERN_LIMIT`] long and a tag four bytes: trying every way ends at once.
+/// The pattern that fits a tag alone, protected or not.
+///
+/// ```
+/// use poolhit::tag::{Tag, TagPattern};
+/// let pattern = TagPattern::from(Tag::from_bytes(*b"a*b?"));
+/// assert!(pattern.matches(Tag::from_bytes(*b"a*b?")));
+/// assert!(!pattern.matches(Tag::from_bytes(*b"a_b_")));
+/// ```
+impl From<Tag> for TagPattern {
+    fn from(tag: Tag) -> TagPattern {
+        TagPattern(Kind::Exact(tag))
+    }
+}
+
+/// A pattern without the zeros behind it.
+fn trim(pattern: &[u8; LONGEST]) -> &[u8] {
+    let end = pattern.iter().position(|byte| *byte == 0);
+    &pattern[..end.unwrap_or(LONGEST)]
+}
+
+/// A pattern is at most [`LONGEST`] and a tag four bytes: trying every way ends at once.
 fn fits(pattern: &[u8], tag: &[u8]) -> bool {
     match (pattern, tag) {
         ([], []) => true,
@@ -102,22 +147,30 @@ fn fits(pattern: &[u8], tag: &[u8]) -> bool {
 impl FromStr for TagPattern {
     type Err = PatternError;
 
+    /// Reads a pattern by the [module's table](super).
     fn from_str(text: &str) -> Result<TagPattern, PatternError> {
-        let length = text.chars().count();
-        if length > PATTERN_LIMIT {
-            return Err(PatternError::TooLong { length });
+        if let Some(number) = number(text) {
+            return Ok(TagPattern(Kind::Exact(number?)));
         }
-        if !text.contains(['*', '?']) {
-            return Ok(TagPattern(Kind::Exact(text.parse()?)));
+        if text.is_empty() {
+            return Err(TagError::Empty.into());
         }
-        if let Some(character) = text.chars().find(|c| !matches!(c, ' '..='~')) {
-            return Err(TagError::Character { character }.into());
+        let (bytes, length) = characters(text)?;
+        if length == 4 && !bytes.iter().any(|byte| matches!(byte, b'*' | b'?')) {
+            return Ok(TagPattern(Kind::Exact(Tag::from_bytes(bytes))));
         }
-        let mut pattern = text.as_bytes().to_vec();
-        pattern.dedup_by(|a, b| (*a, *b) == (b'*', b'*'));
-        // Without a star a pattern stands for four characters, like a tag.
-        while !pattern.contains(&b'*') && pattern.len() < 4 {
-            pattern.push(b' ');
+        let stars = text.bytes().filter(|byte| *byte == b'*').count();
+        let others = length - stars;
+        if others > 4 || others < 4 && stars == 0 {
+            return Err(PatternError::Length { text: quote(text) });
+        }
+        let (mut pattern, mut end) = ([0; LONGEST], 0);
+        for byte in text.bytes() {
+            // Two in a row mean what one does, so that there are at most five.
+            if byte != b'*' || end == 0 || pattern[end - 1] != b'*' {
+                pattern[end] = byte;
+                end += 1;
+            }
         }
         Ok(TagPattern(Kind::Wild(pattern)))
     }
@@ -129,10 +182,15 @@ impl fmt::Display for TagPattern {
         match &self.0 {
             // `*` and `?` in a tag would be read as wildcards
             Kind::Exact(tag) if tag.to_bytes().iter().any(|byte| b"*?".contains(byte)) => {
-                write!(f, "{:#010x}", tag.0)
+                f.write_str(&tag.number())
             }
             Kind::Exact(tag) => tag.fmt(f),
-            Kind::Wild(pattern) => f.write_str(&String::from_utf8_lossy(pattern)),
+            Kind::Wild(pattern) => trim(pattern)
+                .iter()
+                .try_for_each(|byte| write!(f, "{}", char::from(*byte))),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

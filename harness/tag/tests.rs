@@ -25,7 +25,7 @@ fn every_form_people_type() {
     check("3261654c", Ok(b"Lea2"));
     check("3261654C", Ok(b"Lea2"));
     check("0x3261654c", Ok(b"Lea2"));
-    check("0X3261654C", Ok(b"Lea2"));
+    check("0x3261654C", Ok(b"Lea2"));
     check("'2aeL'", Ok(b"Lea2"));
     check("'dcba'", Ok(b"abcd"));
     check("64636261", Ok(b"abcd"));
@@ -42,8 +42,9 @@ fn every_form_people_type() {
 #[test]
 fn ambiguous_texts_follow_the_table() {
     check("face", Ok(b"face"));
-    check("0x12", Ok(b"0x12"));
-    check("0x123", Ok(b"\x23\x01\0\0"));
+    check("0x12", Ok(b"\x12\0\0\0"));
+    check("0X12", Ok(b"0X12"));
+    check("0x0000000000", Err("no number of a tag"));
     check("deadbeef", Ok(b"\xef\xbe\xad\xde"));
     check("'ab'", Ok(b"ba\0\0"));
     check("'", Ok(b"'   "));
@@ -57,10 +58,12 @@ fn what_is_no_tag() {
     check("", Err("empty"));
     check("Leak2", Err("'Leak2' is no pool tag"));
     check("123456789", Err("no pool tag"));
-    check("0x123456789", Err("no pool tag"));
-    check("0xLeaklea", Err("no pool tag"));
+    check("0x123456789", Err("'0x123456789' is no number of a tag"));
+    check("0xLe", Err("no number of a tag"));
+    check("0x", Err("no number of a tag"));
+    check("0x+1", Err("no number of a tag"));
+    check("0X3261654C", Err("no pool tag"));
     check("+1234567", Err("no pool tag"));
-    check("0x+1234567", Err("no pool tag"));
     check("'Leak2'", Err("no pool tag"));
     check("L\u{e9}", Err("'\u{e9}' cannot be in a tag"));
     check("a\tb", Err("'\\t' cannot"));
@@ -75,58 +78,37 @@ fn shown_as_pool_shows_it() {
     assert_eq!(Tag::from_bytes(*b">\x90g\x01").shown(), ">.g.");
     let event = Tag(0xee657645);
     assert!(event.is_protected());
-    assert_eq!(event.shown(), "Even");
+    assert_eq!(event.unprotected().shown(), "Even");
+    assert_eq!(event.shown(), "Eve.");
     assert_eq!(event.to_string(), "0xee657645");
     assert_eq!(Tag::from_bytes(*b"'ab'").to_string(), "0x27626127");
+    assert_eq!(Tag::from_bytes(*b"0x12").to_string(), "0x32317830");
     assert_eq!(Tag(0).shown(), "....");
 }
 
 #[test]
-fn patterns() {
-    for (pattern, fitting, other) in [
-        (
-            "Le*",
-            &[b"Leak", b"Lea2", b"Le  "][..],
-            &[b"leak", b"xLea"][..],
-        ),
-        ("*ak", &[b"Leak"], &[b"akLe"]),
-        ("L??k", &[b"Leak", b"L\0\x01k"], &[b"Lea2"]),
-        ("Lea", &[b"Lea "], &[b"Leak", b"Lea\0"]),
-        ("L?", &[b"Le  "], &[b"Leak"]),
-        ("*", &[b"\0\0\0\0", b"Leak"], &[]),
-        ("**e**", &[b"Leak", b"e   "], &[b"Loak"]),
-        ("6b61654c", &[b"Leak"], &[b"Lea2"]),
-        ("'kaeL'", &[b"Leak"], &[b"Lea2"]),
-        ("File", &[b"File", b"Fil\xe5"], &[b"Fil "]),
-        (".", &[b".   "], &[b"\x01   "]),
+fn constants() {
+    for (bytes, expected) in [
+        (b"Lea2", "'2aeL'"),
+        (b"Irp ", "' prI'"),
+        (b"Irp\0", "'prI'"),
+        (b"I\0\0\0", "'I'"),
+        (b"\0Irp", "0x70724900"),
+        (b"\0\0\0\0", "0x00000000"),
+        (b"It's", "0x73277449"),
+        (b"a\\bc", "0x63625c61"),
+        (b"\"*? ", "' ?*\"'"),
+        (b"Fil\xe5", "0xe56c6946"),
     ] {
-        let pattern: TagPattern = pattern.parse().unwrap();
-        for bytes in fitting {
-            assert!(
-                pattern.matches(Tag::from_bytes(**bytes)),
-                "{pattern} {bytes:?}"
-            );
-        }
-        for bytes in other {
-            assert!(
-                !pattern.matches(Tag::from_bytes(**bytes)),
-                "{pattern} {bytes:?}"
-            );
-        }
+        assert_eq!(Tag::from_bytes(*bytes).constant(), expected);
     }
-    assert!(matches!(
-        "*".repeat(17).parse::<TagPattern>(),
-        Err(PatternError::TooLong { length: 17 })
-    ));
-    assert!("Leak2".parse::<TagPattern>().is_err());
-    assert!("\u{e9}*".parse::<TagPattern>().is_err());
 }
 
 /// Tags as they occur: mostly characters, some of them troublesome.
-fn tags() -> impl Strategy<Value = Tag> {
+pub(super) fn tags() -> impl Strategy<Value = Tag> {
     let byte = prop_oneof![
         6 => 0x20u8..0x7f,
-        2 => prop::sample::select(b"'0xX *?.".to_vec()),
+        2 => prop::sample::select(b"'0xX *?.\\\"\0\x1f\x7f".to_vec()),
         1 => any::<u8>(),
     ];
     prop_oneof![
@@ -142,7 +124,8 @@ proptest! {
     fn what_is_printed_reads_back(tag in tags()) {
         prop_assert_eq!(tag.to_string().parse::<Tag>(), Ok(tag));
         prop_assert_eq!(tag.hex().parse::<Tag>(), Ok(tag));
-        prop_assert_eq!(format!("{:#010x}", tag.0).parse::<Tag>(), Ok(tag));
+        prop_assert_eq!(tag.constant().parse::<Tag>(), Ok(tag));
+        prop_assert_eq!(format!("{:#x}", tag.0).parse::<Tag>(), Ok(tag));
         prop_assert_eq!(Tag::from_bytes(tag.to_bytes()), tag);
         prop_assert_eq!(tag.shown().len(), 4);
     }
@@ -154,31 +137,42 @@ proptest! {
         prop_assert_eq!(tag, Ok(Tag::from_bytes(bytes)));
     }
 
+    /// What is typed is what is shown, spaces behind it; what cannot be is refused, and the tag
+    /// that has such bytes is printed as a number.
     #[test]
-    fn any_text_is_a_tag_or_an_error(text in "(.|[0-9a-fxL' ]){0,12}") {
-        if let Ok(tag) = text.parse::<Tag>() {
-            prop_assert_eq!(tag.to_string().parse::<Tag>(), Ok(tag));
+    fn up_to_four_characters_are_themselves(
+        bytes in prop::collection::vec(prop_oneof![8 => 0x20u8..0x7f, 1 => 0u8..0x80], 1..=4),
+    ) {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let printable = bytes.iter().all(|byte| !byte.is_ascii_control());
+        let is_constant = text.len() > 2 && text.starts_with('\'') && text.ends_with('\'');
+        let mut stored = [b' '; 4];
+        stored[..bytes.len()].copy_from_slice(&bytes);
+        let stored = Tag::from_bytes(stored);
+        if !is_constant && !text.starts_with("0x") {
+            match text.parse::<Tag>() {
+                Ok(tag) => {
+                    prop_assert!(printable);
+                    prop_assert_eq!(tag, stored);
+                    prop_assert_eq!(tag.to_string(), format!("{text:<4}"));
+                    prop_assert_eq!(tag.shown(), format!("{text:<4}"));
+                }
+                Err(error) => prop_assert!(
+                    !printable && matches!(error, TagError::Character { .. }),
+                    "{:?}", error
+                ),
+            }
         }
-        if let Ok(pattern) = text.parse::<TagPattern>() {
-            prop_assert_eq!(pattern.to_string().parse::<TagPattern>(), Ok(pattern));
+        if !printable {
+            prop_assert_eq!(stored.to_string(), format!("0x{:08x}", stored.0));
         }
+        prop_assert_eq!(stored.to_string().parse::<Tag>(), Ok(stored));
     }
 
     #[test]
-    fn a_pattern_of_its_own_characters_fits(
-        bytes in prop::array::uniform4(0x20u8..0x7f),
-        stars in 0u8..16,
-        marks in 0u8..16,
-        protected: bool,
-    ) {
-        let character = |(at, byte): (usize, &u8)| match (stars >> at & 1, marks >> at & 1) {
-            (1, _) => '*',
-            (_, 1) => '?',
-            _ => char::from(*byte),
-        };
-        let mut pattern: String = bytes.iter().enumerate().map(character).collect();
-        pattern.push('*');
-        let tag = Tag(Tag::from_bytes(bytes).0 | u32::from(protected) << 31);
-        prop_assert!(pattern.parse::<TagPattern>().unwrap().matches(tag), "{}", pattern);
+    fn any_text_is_a_tag_or_an_error(text in "0?x?(.|[0-9a-fxL' ]){0,12}") {
+        if let Ok(tag) = text.parse::<Tag>() {
+            prop_assert_eq!(tag.to_string().parse::<Tag>(), Ok(tag));
+        }
     }
 }

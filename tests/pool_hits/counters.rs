@@ -1,8 +1,9 @@
 //! The guest's own bookkeeping over the whole program, against the model.
 
-use crate::schedule::{self, Counters, CountersByTag, LEAK, LEAK_PAGED, NO_TAG, Path, Tag};
+use crate::schedule::{self, Counters, CountersByTag, LEAK, LEAK_PAGED, NO_TAG, Path};
 use crate::{session, symbol, tracker};
 use poolhit::memory::ReadMemory;
+use poolhit::tag::Tag;
 use poolhit::{Session, StopReason};
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ fn nothing_hits_by_default_and_every_allocation_is_counted() {
         .machine()
         .read_u32(symbol(&session, "nt!PoolHitTag"))
         .unwrap();
-    assert_eq!(hit_tag.to_le_bytes(), NO_TAG.0);
+    assert_eq!(Tag(hit_tag), NO_TAG);
     let before = tracker::counters(&session);
     check_sums(&session);
     assert_eq!(session.go().unwrap().reason, DONE);

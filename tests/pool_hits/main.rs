@@ -11,8 +11,9 @@ mod small_memory;
 mod tracker;
 
 use poolhit::address::Va;
+use poolhit::tag::Tag;
 use poolhit::{Lab, Session};
-use schedule::{Path, Tag};
+use schedule::Path;
 
 /// A session in front of the program's first request, with the tag to hit.
 fn session(tag: Tag) -> Session {
@@ -22,7 +23,7 @@ fn session(tag: Tag) -> Session {
 fn session_in(lab: Lab, tag: Tag) -> Session {
     let mut session = Session::new(lab);
     let address = symbol(&session, "nt!PoolHitTag");
-    session.write(address, &tag.0).unwrap();
+    session.write(address, &tag.to_bytes()).unwrap();
     session
 }
 

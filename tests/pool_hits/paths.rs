@@ -1,6 +1,6 @@
 //! Each path's break instruction, and the whole stack there.
 
-use crate::schedule::{LEAK, LEAK_PAGED, NO_TAG, Operation, Path, ROUNDS, Request, Tag, hits};
+use crate::schedule::{LEAK, LEAK_PAGED, NO_TAG, Operation, Path, ROUNDS, Request, hits};
 use crate::{break_instruction, path_at, session, symbol, tracker};
 use poolhit::address::Va;
 use poolhit::debugger::{CallSite, CallStack};
@@ -8,6 +8,7 @@ use poolhit::memory::ReadMemory;
 use poolhit::registers::Gpr;
 use poolhit::stack::frame::FrameTrust;
 use poolhit::stack::walk::WalkEnd;
+use poolhit::tag::Tag;
 use poolhit::{Session, StopReason};
 
 const STRING: (&str, Option<&str>) = ("nt", Some(" ?? ::FNODOBFM::`string'"));
@@ -161,7 +162,7 @@ fn the_cold_blocks_belong_to_their_functions() {
 /// Every hit of the whole program, in order, and nothing else.
 #[test]
 fn all_that_carries_the_tag_hits() {
-    for tag in [LEAK, LEAK_PAGED, Tag(*b"None")] {
+    for tag in [LEAK, LEAK_PAGED, Tag::from_bytes(*b"None")] {
         let mut session = session(tag);
         let mut found = Vec::new();
         let end = loop {

@@ -1,16 +1,13 @@
 //! What the program asks for, and what follows from it: written down from what a pool does, not
 //! from how the guest does it.
 
+use poolhit::tag::Tag;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A pool tag, as its four characters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Tag(pub [u8; 4]);
-
-pub const LEAK: Tag = Tag(*b"Leak");
-pub const LEAK_PAGED: Tag = Tag(*b"Lea2");
+pub const LEAK: Tag = Tag::from_bytes(*b"Leak");
+pub const LEAK_PAGED: Tag = Tag::from_bytes(*b"Lea2");
 /// `nt!PoolHitTag` at the start: no tag that anybody uses.
-pub const NO_TAG: Tag = Tag([0x0f, 0xff, 0xff, 0xff]);
+pub const NO_TAG: Tag = Tag(0xffffff0f);
 
 /// How often the program makes all its requests.
 pub const ROUNDS: usize = 256;
@@ -171,8 +168,8 @@ pub fn counters() -> CountersByTag {
     };
     // Each request has an IRP and a buffer for its input; opening and closing the device takes
     // the file, and an IRP each to create it, clean it up and close it.
-    counters.insert(Tag(*b"Irp "), passing(REQUESTS + 3));
-    counters.insert(Tag(*b"Io  "), passing(REQUESTS));
-    counters.insert(Tag(*b"File"), passing(1));
+    counters.insert(Tag::from_bytes(*b"Irp "), passing(REQUESTS + 3));
+    counters.insert(Tag::from_bytes(*b"Io  "), passing(REQUESTS));
+    counters.insert(Tag::from_bytes(*b"File"), passing(1));
     counters
 }

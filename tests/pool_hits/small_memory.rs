@@ -1,9 +1,10 @@
 //! Guests whose memory runs out: allocations fail, requests fail, nothing crashes, and what has
 //! failed does not hit.
 
-use crate::schedule::{LEAK, LEAK_PAGED, NO_TAG, Path, REQUESTS, Tag};
+use crate::schedule::{LEAK, LEAK_PAGED, NO_TAG, Path, REQUESTS};
 use crate::{path_at, session_in, tracker};
 use poolhit::guest::LabError;
+use poolhit::tag::Tag;
 use poolhit::{Lab, Session, StopReason};
 use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
 //! The pool's structures, as a debugger reads them from the guest (Windows 7 x64's layouts).
 
-use crate::schedule::{Counters, CountersByTag, Tag};
+use crate::schedule::{Counters, CountersByTag};
 use crate::symbol;
 use poolhit::Session;
 use poolhit::address::Va;
 use poolhit::memory::ReadMemory;
+use poolhit::tag::Tag;
 
 fn u32_at(session: &Session, address: Va) -> u32 {
     session.lab().machine().read_u32(address).unwrap()
@@ -24,16 +25,16 @@ fn table(session: &Session, pointer: &str, size: &str, entry: u64) -> impl Itera
 pub fn counters(session: &Session) -> CountersByTag {
     let mut counters = CountersByTag::new();
     for at in table(session, "nt!PoolTrackTable", "nt!PoolTrackTableSize", 0x28) {
-        let tag = u32_at(session, at);
+        let tag = Tag(u32_at(session, at));
         let pool = |counts, bytes| Counters {
             allocations: u32_at(session, at.wrapping_add(counts)),
             frees: u32_at(session, at.wrapping_add(counts + 4)),
             bytes: u64_at(session, at.wrapping_add(bytes)),
         };
         let (nonpaged, paged) = (pool(0x4, 0x10), pool(0x18, 0x20));
-        if tag != 0 {
-            let former = counters.insert(Tag(tag.to_le_bytes()), [nonpaged, paged]);
-            assert_eq!(former, None, "tag {tag:08x} has two entries");
+        if tag != Tag(0) {
+            let former = counters.insert(tag, [nonpaged, paged]);
+            assert_eq!(former, None, "{tag} has two entries");
         }
     }
     counters
@@ -57,7 +58,7 @@ pub fn big_pages(session: &Session) -> Vec<BigPages> {
     )
     .map(|at| BigPages {
         address: Va(u64_at(session, at)),
-        tag: Tag(u32_at(session, at.wrapping_add(8)).to_le_bytes()),
+        tag: Tag(u32_at(session, at.wrapping_add(8))),
         bytes: u64_at(session, at.wrapping_add(0x10)),
     })
     .filter(|entry| entry.address.0 & 1 == 0)
@@ -80,5 +81,5 @@ pub fn header_of(session: &Session, block: Va) -> (Tag, u64) {
     let header = block.wrapping_sub(0x10);
     let units = u32_at(session, header) >> 16 & 0xff;
     let tag = u32_at(session, header.wrapping_add(4));
-    (Tag(tag.to_le_bytes()), u64::from(units) * 16)
+    (Tag(tag), u64::from(units) * 16)
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::address::Va;
 use crate::memory::FaultReason;
+use crate::tag::Tag;
 use proptest::prelude::*;
 
 /// A target with two symbols, three registers, and 16 readable bytes at 1000: 0 to f.
@@ -442,6 +443,16 @@ proptest! {
     #[test]
     fn printed_addresses_read_back(value: u64) {
         prop_assert_eq!(evaluate(&Va(value).to_string(), &Target::default()), Ok(value));
+    }
+
+    /// `ed` takes a tag in either of its forms.
+    #[test]
+    fn printed_tags_read_back(bytes in prop::array::uniform4(prop_oneof![0x20u8..0x7f, any::<u8>()])) {
+        let tag = Tag::from_bytes(bytes);
+        for text in [tag.hex(), tag.constant()] {
+            let value = evaluate(&text, &Target::default());
+            prop_assert_eq!(value.map(|value| value as u32), Ok(tag.0), "{}", text);
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `nt!PoolBigPageTable`: the allocations of whole pages (`_POOL_TRACKER_BIG_PAGES`, 0x18 bytes).
 
-use super::{PoolError, PoolKind, PoolView, u32_at, u64_at};
+use super::{PoolError, PoolKind, PoolView, tag_at, u32_at, u64_at};
 use crate::address::Va;
+use crate::tag::Tag;
 use std::ops::Range;
 
 /// The most entries that are read.
@@ -15,7 +16,7 @@ pub struct BigPage {
     /// Its first byte.
     pub address: Va,
     /// The tag kept for it, with the protection bit if it has one.
-    pub tag: u32,
+    pub tag: Tag,
     /// The pool it is from.
     pub kind: PoolKind,
     /// Its size in bytes.
@@ -97,7 +98,7 @@ impl PoolView<'_> {
             if address & 1 == 0 {
                 entries.push(BigPage {
                     address: Va(address),
-                    tag: u32_at(bytes, 0x8),
+                    tag: tag_at(bytes, 0x8),
                     kind: PoolKind::from_pool_type(u32_at(bytes, 0xc)),
                     bytes: u64_at(bytes, 0x10),
                 });

@@ -1,7 +1,8 @@
 //! Blocks within a page: `_POOL_HEADER` of Windows 7 x64, 16 bytes in front of what was allocated.
 
-use super::{PROTECTED_TAG, PoolKind, u32_at, u64_at};
+use super::{PoolKind, tag_at, u64_at};
 use crate::address::Va;
+use crate::tag::Tag;
 
 /// What block sizes are counted in, and the size of a header, in bytes.
 pub const BLOCK_UNIT: u64 = 16;
@@ -22,7 +23,7 @@ pub struct PoolHeader {
     /// Whether it is in use, and as what: see [`BlockState`].
     pub pool_type: u8,
     /// The tag, with the protection bit if it has one. A free block keeps its last.
-    pub tag: u32,
+    pub tag: Tag,
     /// The process that is charged for the block, if [`BlockState::Allocated`] says so.
     pub process_billed: Va,
 }
@@ -52,6 +53,7 @@ impl PoolHeader {
     /// use poolhit::guest::pool::{BlockState, PoolHeader, PoolKind};
     /// let header = PoolHeader::parse(b"\x04\x00\x21\x03Lea2\0\0\0\0\0\0\0\0");
     /// assert_eq!((header.previous_size, header.block_size), (4, 0x21));
+    /// assert_eq!(header.tag.to_string(), "Lea2");
     /// let state = BlockState::Allocated { kind: PoolKind::Paged, quota: false };
     /// assert_eq!(header.state(), state);
     /// ```
@@ -62,7 +64,7 @@ impl PoolHeader {
             pool_index,
             block_size,
             pool_type,
-            tag: u32_at(bytes, 4),
+            tag: tag_at(bytes, 4),
             process_billed: Va(u64_at(bytes, 8)),
         }
     }
@@ -169,6 +171,6 @@ impl PoolBlock {
     /// assert!(block.is_protected());
     /// ```
     pub fn is_protected(&self) -> bool {
-        self.is_allocated() && self.header.tag & PROTECTED_TAG != 0
+        self.is_allocated() && self.header.tag.is_protected()
     }
 }

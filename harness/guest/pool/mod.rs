@@ -10,12 +10,14 @@
 //! ```
 //! use poolhit::Lab;
 //! use poolhit::guest::pool::PoolKind;
+//! use poolhit::tag::Tag;
 //!
 //! let mut lab = Lab::builder().build()?;
-//! let block = lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x3261654c])?.value;
+//! let tag = Tag::from_bytes(*b"Lea2");
+//! let block = lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, tag.into()])?.value;
 //! let page = lab.pool()?.page(poolhit::address::Va(block))?;
 //! let found = page.block_at(poolhit::address::Va(block)).unwrap();
-//! assert_eq!(found.header.tag, u32::from_le_bytes(*b"Lea2"));
+//! assert_eq!(found.header.tag, tag);
 //! assert_eq!(found.size(), 0x110);
 //! assert_eq!(PoolKind::containing(found.address), Some(PoolKind::NonPaged));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,16 +38,13 @@ pub use tracker::{PoolTracker, PoolUse, TRACKER_LIMIT};
 use super::lab::Lab;
 use crate::address::Va;
 use crate::memory::{FaultReason, MemoryFault, ReadMemory};
+use crate::tag::Tag;
 use std::ops::Range;
 
 /// The size of a page in bytes.
 pub const PAGE_SIZE: u64 = 0x1000;
 /// How much of the address space each pool may hand out, in bytes.
 pub const POOL_RANGE: u64 = 256 << 20;
-
-/// The bit of a tag that says that a block may be freed only with the same tag (`PROTECTED_POOL`,
-/// wdm.h). It is kept with the block, and is no part of the tag's four characters.
-pub const PROTECTED_TAG: u32 = 0x8000_0000;
 
 /// The basic pool types (`_POOL_TYPE`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -332,6 +331,11 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
         .get(at..at + 4)
         .and_then(|field| field.try_into().ok());
     field.map_or(0, u32::from_le_bytes)
+}
+
+/// As [`u32_at`], of a tag.
+fn tag_at(bytes: &[u8], at: usize) -> Tag {
+    Tag(u32_at(bytes, at))
 }
 
 /// As [`u32_at`], of eight bytes.

@@ -1,7 +1,8 @@
 //! `nt!PoolTrackTable`: what each tag has allocated and freed (`_POOL_TRACKER_TABLE`, 0x28 bytes).
 
-use super::{PoolError, PoolKind, PoolView, u32_at, u64_at};
+use super::{PoolError, PoolKind, PoolView, tag_at, u32_at, u64_at};
 use crate::address::Va;
+use crate::tag::Tag;
 use std::ops::Range;
 
 /// The most entries that are read.
@@ -37,7 +38,7 @@ impl PoolUse {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolTracker {
     /// The tag, without the protection bit.
-    pub tag: u32,
+    pub tag: Tag,
     /// In nonpaged pool.
     pub nonpaged: PoolUse,
     /// In paged pool.
@@ -49,8 +50,10 @@ impl PoolTracker {
     ///
     /// ```
     /// use poolhit::guest::pool::{PoolKind, PoolTracker, PoolUse};
+    /// use poolhit::tag::Tag;
+    /// let tag = Tag::from_bytes(*b"Lea2");
     /// let paged = PoolUse { allocs: 2, frees: 1, bytes: 0x20 };
-    /// let tracker = PoolTracker { tag: 0x3261654c, nonpaged: PoolUse::default(), paged };
+    /// let tracker = PoolTracker { tag, nonpaged: PoolUse::default(), paged };
     /// assert_eq!(tracker.in_pool(PoolKind::Paged).bytes, 0x20);
     /// ```
     pub fn in_pool(&self, kind: PoolKind) -> &PoolUse {
@@ -69,10 +72,12 @@ impl PoolView<'_> {
     /// The table is not in memory, or its size makes no sense.
     ///
     /// ```
+    /// use poolhit::tag::Tag;
     /// let mut lab = poolhit::Lab::builder().build()?;
-    /// lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, 0x3261654c])?;
+    /// let tag = Tag::from_bytes(*b"Lea2");
+    /// lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, tag.into()])?;
     /// let trackers = lab.pool()?.trackers()?;
-    /// let tracker = trackers.iter().find(|tracker| tracker.tag == 0x3261654c).unwrap();
+    /// let tracker = trackers.iter().find(|tracker| tracker.tag == tag).unwrap();
     /// assert_eq!(tracker.paged.outstanding(), 1);
     /// assert_eq!(tracker.paged.bytes, 0x2000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -82,7 +87,7 @@ impl PoolView<'_> {
         let (base, entries) = self.tracker_extent()?;
         let mut add = |bytes: &[u8; ENTRY_SIZE]| {
             let tracker = read_entry(bytes);
-            if tracker.tag != 0 {
+            if tracker.tag != Tag(0) {
                 trackers.push(tracker);
             }
         };
@@ -106,7 +111,7 @@ impl PoolView<'_> {
 /// Key, and for each pool allocations, frees and, aligned to eight bytes, bytes.
 fn read_entry(bytes: &[u8; ENTRY_SIZE]) -> PoolTracker {
     PoolTracker {
-        tag: u32_at(bytes, 0),
+        tag: tag_at(bytes, 0),
         nonpaged: PoolUse {
             allocs: u32_at(bytes, 0x4),
             frees: u32_at(bytes, 0x8),
