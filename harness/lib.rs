@@ -35,4 +35,5 @@ pub mod symbols;
 pub mod tag;
 
 pub use debugger::{Session, Stop, StopReason};
+pub use frontends::transcript;
 pub use guest::Lab;
