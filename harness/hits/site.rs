@@ -318,12 +318,13 @@ fn where_equal(image: &PeImage, compare: &Instruction, tag: Gpr) -> Option<Rva> 
     None
 }
 
-/// The `int 3` that the code at `at` comes to at once.
+/// The `int 3` that the code at `at` comes to at once. One with prefixes is not what compilers write,
+/// and would be no longer one byte to patch.
 fn break_instruction(image: &PeImage, mut at: Rva) -> Option<Rva> {
     for _ in 0..GAP_LIMIT {
         let instruction = decode(image, at)?;
         at = match instruction.mnemonic() {
-            Mnemonic::Int3 => return Some(at),
+            Mnemonic::Int3 if instruction.len() == 1 => return Some(at),
             Mnemonic::Nop => next(&instruction)?,
             Mnemonic::Jmp => target(&instruction)?,
             _ => return None,
