@@ -25,6 +25,7 @@ pub mod debugger;
 pub mod disasm;
 pub mod frontends;
 pub mod guest;
+pub mod hits;
 pub mod image;
 pub mod machine;
 pub mod memory;
