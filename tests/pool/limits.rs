@@ -64,16 +64,15 @@ fn no_size_wraps() {
     }
 }
 
-/// The last sizes before those, of the blocks and pages there are.
 #[test]
 fn every_routine_raises_if_it_is_to() {
     let mut pool = Pool::new();
     for routine in ROUTINES {
         for bytes in [1 << 28, 1 << 32, u64::MAX - 0xffe, u64::MAX - 15, u64::MAX] {
-            for kind in 0..2 {
+            for (kind, aligned) in [(0, false), (1, false), (1, true)] {
                 pool.restore();
                 pool.set_hit_tag(TAG);
-                let options = options(routine, true, false);
+                let options = options(routine, true, aligned);
                 let (name, arguments) = request(routine, (kind, bytes, TAG), options, 0);
                 pool.raises(name, &arguments, STATUS_INSUFFICIENT_RESOURCES);
             }

@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn free_to_list(&mut self, place: usize, which: prop::sample::Index) -> Checked<()> {
+    fn free_to_list(&mut self, place: usize, which: &prop::sample::Index) -> Checked<()> {
         let Some(mut list) = self.model.lists[place].take() else {
             return Ok(());
         };
@@ -227,8 +227,16 @@ impl<'a> Run<'a> {
                 bytes,
                 tag,
             } => self.make_list(place, pool, bytes, tag),
-            Step::AllocateFromList { place } => self.allocate_from_list(place, pattern)?,
-            Step::FreeToList { place, which } => self.free_to_list(place, which)?,
+            Step::AllocateFromList { place, times } => {
+                for _ in 0..times {
+                    self.allocate_from_list(place, pattern)?;
+                }
+            }
+            Step::FreeToList { place, ref which } => {
+                for which in which {
+                    self.free_to_list(place, which)?;
+                }
+            }
             Step::DeleteList { place } => self.delete_list(place)?,
         }
         Ok(())

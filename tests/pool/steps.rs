@@ -72,10 +72,11 @@ pub enum Step {
     },
     AllocateFromList {
         place: usize,
+        times: usize,
     },
     FreeToList {
         place: usize,
-        which: Index,
+        which: Vec<Index>,
     },
     DeleteList {
         place: usize,
@@ -91,6 +92,7 @@ pub fn impossible_sizes() -> impl Strategy<Value = u64> {
     prop_oneof![
         (28u32..64).prop_map(|bit| 1 << bit),
         (0u64..0x2100).prop_map(|less| u64::MAX - less),
+        (0u64..0x50).prop_map(|less| u64::MAX - less),
         (0u64..0x2100).prop_map(|less| (1 << 32) + less),
         (1u64 << 28)..=u64::MAX,
     ]
@@ -141,8 +143,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop_oneof![8 => select(&TAGS[..]), 1 => Just(0)].prop_map(Step::SetHitTag),
         2 => (place.clone(), 0usize..2, entries, select(plain_tags))
             .prop_map(|(place, pool, bytes, tag)| Step::MakeList { place, pool, bytes, tag }),
-        8 => place.clone().prop_map(|place| Step::AllocateFromList { place }),
-        6 => (place.clone(), any::<Index>())
+        8 => (place.clone(), 1usize..6)
+            .prop_map(|(place, times)| Step::AllocateFromList { place, times }),
+        6 => (place.clone(), prop::collection::vec(any::<Index>(), 1..8))
             .prop_map(|(place, which)| Step::FreeToList { place, which }),
         1 => place.prop_map(|place| Step::DeleteList { place }),
     ]
