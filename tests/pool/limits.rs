@@ -103,8 +103,8 @@ fn zero_bytes() {
     }
 }
 
-/// Bug check C2 with 9A: "The current thread attempted to allocate a MUST_SUCCEED pool", which
-/// Windows 7 does not have any more (pool type, bytes, tag).
+/// Bug check C2 with 9A: "The current thread marked an allocation request MUST_SUCCEED. (This pool
+/// type is no longer supported.)" The others are pool type, bytes and tag.
 #[test]
 fn nothing_must_succeed() {
     let mut pool = Pool::new();

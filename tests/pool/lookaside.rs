@@ -113,7 +113,8 @@ fn a_drivers_own_routines_are_called() {
     let at = pool
         .call("ExAllocatePoolWithTag", &[0, 0x80, TAG ^ 1])
         .value;
-    // Its signature is the default's: type, bytes, tag. That raises with a low priority or not.
+    // Two routines of the kernel with the signatures wanted: what each does can be told from the
+    // default's doing.
     let own =
         ["ExAllocatePoolWithQuotaTag", "ExpInterlockedFlushSList"].map(|name| pool.symbol(name).0);
     pool.call(
@@ -197,7 +198,7 @@ fn lists_headers() {
     for routine in ["ExpInterlockedPopEntrySList", "ExpInterlockedFlushSList"] {
         assert_eq!(pool.call(routine, &[block]).value, 0);
     }
-    // "SLIST_HEADER … must be aligned on 16 bytes" (Microsoft, "InitializeSListHead")
+    // On 64-bit platforms the header has to be aligned to 16 bytes (Microsoft, "ExInitializeSListHead").
     pool.raises(
         "InitializeSListHead",
         &[block + 8],

@@ -100,14 +100,7 @@ pub fn impossible_sizes() -> impl Strategy<Value = u64> {
 
 fn options() -> impl Strategy<Value = Options> {
     let flag = prop::bool::weighted(0.25);
-    let flags = (
-        flag.clone(),
-        flag.clone(),
-        flag.clone(),
-        flag.clone(),
-        flag.clone(),
-        flag,
-    );
+    let flags = (flag, flag, flag, flag, flag, flag);
     (flags, 0u64..3).prop_map(
         |((aligned, quota, uninitialized, executable, raise, fail_instead), parameters)| Options {
             aligned,
