@@ -12,6 +12,7 @@ mod for_each_module;
 mod go;
 mod list_breakpoints;
 mod list_modules;
+mod passing;
 mod pool;
 mod pool_find;
 mod pool_used;
@@ -289,8 +290,11 @@ impl Session {
     /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
     /// does not.
     fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        self.arm_passing_commands();
         loop {
-            let stop = self.resume()?;
+            let stop = self.resume();
+            self.write_passing_output(out)?;
+            let stop = stop?;
             let command = match stop.reason {
                 StopReason::Breakpoint { .. } => self
                     .breakpoints()

@@ -30,14 +30,14 @@ fn expected(base: Va) -> Vec<HitSite> {
     };
     let lists = HitSite {
         address: at(0xfffff800_01479900),
-        compare: at(0xfffff800_01610143),
+        compare: at(0xfffff800_01610146),
         function: at(0xfffff800_016100e0),
         bytes: stack(0x40),
         ..big
     };
     let cached = HitSite {
         address: at(0xfffff800_01479910),
-        compare: at(0xfffff800_0161011d),
+        compare: at(0xfffff800_01610120),
         ..lists
     };
     let free_big = HitSite {
