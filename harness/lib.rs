@@ -25,6 +25,7 @@ pub mod debugger;
 pub mod disasm;
 pub mod frontends;
 pub mod guest;
+pub mod hits;
 pub mod image;
 pub mod machine;
 pub mod memory;
@@ -35,4 +36,5 @@ pub mod symbols;
 pub mod tag;
 
 pub use debugger::{Session, Stop, StopReason};
+pub use frontends::transcript;
 pub use guest::Lab;

@@ -12,6 +12,7 @@ mod for_each_module;
 mod go;
 mod list_breakpoints;
 mod list_modules;
+mod passing;
 mod pool;
 mod pool_find;
 mod pool_used;
@@ -133,7 +134,7 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-const COMMANDS: [(&str, Run); 30] = [
+static COMMANDS: [(&str, Run); 30] = [
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
     ("!poolfind", pool_find::run),
@@ -183,7 +184,7 @@ fn name_length(text: &str) -> usize {
     }
 }
 
-fn find(name: &str) -> Option<Run> {
+fn find(name: &str) -> Option<&'static (&'static str, Run)> {
     // `eD` enters floating-point numbers: case matters here alone ("e* (Enter Values)").
     if name == "eD" {
         return None;
@@ -191,7 +192,28 @@ fn find(name: &str) -> Option<Run> {
     COMMANDS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, run)| *run)
+}
+
+/// The names of all commands, as typed at the prompt, in ASCII order.
+///
+/// ```
+/// use poolhit::commands;
+/// assert!(commands::names().any(|name| name == "!poolused"));
+/// assert!(commands::names().is_sorted());
+/// ```
+pub fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|(name, _)| *name)
+}
+
+/// The name of the command that `command` is, out of [`names`]; none if it is unknown.
+///
+/// ```
+/// use poolhit::commands::name_of;
+/// assert_eq!(name_of("DC nt!PoolHitTag l1"), Some("dc"));
+/// assert_eq!(name_of("!pooltag Lea2"), None);
+/// ```
+pub fn name_of(command: &str) -> Option<&'static str> {
+    find(&command[..name_length(command)]).map(|(name, _)| *name)
 }
 
 impl Session {
@@ -252,7 +274,7 @@ impl Session {
     ) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
         let name = &command[..name_length(command)];
-        if let Some(run) = find(name) {
+        if let Some((_, run)) = find(name) {
             cursor.eat(name);
             return run(self, &mut cursor, out);
         }
@@ -268,8 +290,11 @@ impl Session {
     /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
     /// does not.
     fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        self.arm_passing_commands();
         loop {
-            let stop = self.resume()?;
+            let stop = self.resume();
+            self.write_passing_output(out)?;
+            let stop = stop?;
             let command = match stop.reason {
                 StopReason::Breakpoint { .. } => self
                     .breakpoints()

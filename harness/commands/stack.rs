@@ -26,3 +26,16 @@ pub(super) fn run(
     write_stack(out, &session.stack(count.min(MAXIMUM_FRAMES) as usize))?;
     Ok(Flow::Stay)
 }
+
+/// The number of frames that a `k` shows which needs nothing of the guest to know it: without a
+/// count, or with a number for one.
+pub(super) fn constant_count(command: &str) -> Option<usize> {
+    let arguments = command.trim().strip_prefix(['k', 'K'])?;
+    if arguments.is_empty() {
+        return Some(DEFAULT_FRAMES as usize);
+    }
+    let digits = arguments.strip_prefix(' ')?.trim();
+    let is_number = digits.len() <= 4 && digits.starts_with(|c: char| c.is_ascii_digit());
+    let count = u64::from_str_radix(digits, 16).ok().filter(|_| is_number)?;
+    Some(count.min(MAXIMUM_FRAMES) as usize)
+}

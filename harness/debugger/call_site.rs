@@ -1,6 +1,7 @@
 //! A stack as people read it: where each frame is, as module and symbol.
 
 use crate::address::Va;
+use crate::stack::capture::CapturedFrame;
 use crate::stack::frame::FrameTrust;
 use crate::stack::walk::{Walk, WalkEnd};
 use crate::symbols::Modules;
@@ -56,24 +57,55 @@ impl CallStack {
     /// Names the frames of a walk.
     pub(super) fn name(walk: Walk, modules: &Modules) -> CallStack {
         let frames = walk.frames.into_iter().map(|frame| {
-            let address = frame.code.address();
-            let near = modules.nearest(address);
-            CallSite {
-                child_sp: frame.child_sp,
-                return_address: frame.return_address,
-                address,
-                module: near.as_ref().map(|near| near.module.name().to_string()),
-                symbol: near
-                    .as_ref()
-                    .and_then(|near| near.symbol)
-                    .map(|symbol| symbol.display_name().into_owned()),
-                offset: near.map_or(0, |near| near.offset.into()),
-                trust: frame.trust,
-            }
+            let at = (frame.child_sp, frame.return_address);
+            CallSite::new(frame.code.address(), at, frame.trust, modules)
         });
         CallStack {
             frames: frames.collect(),
             end: walk.end,
+        }
+    }
+
+    /// Names the frames of a stack captured at an instruction.
+    pub(crate) fn of_capture(
+        at: Va,
+        frames: &[CapturedFrame],
+        end: WalkEnd,
+        modules: &Modules,
+    ) -> CallStack {
+        let mut address = at;
+        let named = frames.iter().map(|frame| {
+            let places = (frame.child_sp, frame.return_address);
+            let site = CallSite::new(address, places, frame.trust, modules);
+            address = frame.return_address;
+            site
+        });
+        CallStack {
+            frames: named.collect(),
+            end,
+        }
+    }
+}
+
+impl CallSite {
+    fn new(
+        address: Va,
+        (child_sp, return_address): (Va, Va),
+        trust: FrameTrust,
+        modules: &Modules,
+    ) -> CallSite {
+        let near = modules.nearest(address);
+        CallSite {
+            child_sp,
+            return_address,
+            address,
+            module: near.as_ref().map(|near| near.module.name().to_string()),
+            symbol: near
+                .as_ref()
+                .and_then(|near| near.symbol)
+                .map(|symbol| symbol.display_name().into_owned()),
+            offset: near.map_or(0, |near| near.offset.into()),
+            trust,
         }
     }
 }

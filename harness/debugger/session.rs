@@ -7,8 +7,7 @@ use super::stop::{Stop, StopReason};
 use crate::address::Va;
 use crate::disasm::{Disassembler, Instruction, MAX_INSTRUCTION_LENGTH};
 use crate::guest::Lab;
-use crate::machine::debug_port::BREAK_IN;
-use crate::machine::{EngineError, Exit, InterruptError};
+use crate::machine::{EngineError, Exit};
 use crate::memory::{MemoryFault, ReadMemory, WriteMemory};
 use crate::registers::{Gpr, Registers};
 use crate::stack::walk::walk;
@@ -18,19 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most work that going on may take by default, in bytes of code retired. Some ten seconds.
 pub const DEFAULT_BUDGET: u64 = 1 << 31;
-/// How much the guest runs before the session looks whether someone wants to break in, in bytes of
-/// code retired. Some ten milliseconds.
-const SLICE: u64 = 4 << 20;
-/// How far a guest that has interrupts off may run on before a break-in stops it where it is.
-const MASKED_WORK: u64 = 1 << 20;
-/// The longest run between two tries to break into such a guest.
-const MASKED_SLICE: u64 = 1 << 12;
 /// What a stop that a breakpoint's commands go on from takes of the budget, on top of the code
 /// retired: so their number, and what they print, has an end too.
 pub const STOP_WORK: u64 = 1 << 13;
-/// The vector of the clock interrupt (the HAL's on Windows 7 x64), at which a kernel polls its
-/// debugger.
-const CLOCK_VECTOR: u8 = 0xd1;
 /// The statuses that a kernel breaks with (`DBG_STATUS_*`, ntddk.h).
 const STATUS_CONTROL_C: u64 = 1;
 const STATUS_FATAL: u64 = 4;
@@ -65,7 +54,7 @@ impl BreakInHandle {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
@@ -89,22 +78,22 @@ impl BreakInHandle {
 /// ```
 #[derive(Debug)]
 pub struct Session {
-    lab: Lab,
+    pub(super) lab: Lab,
     modules: Modules,
     breakpoints: Breakpoints,
     /// The break instruction that stopped the guest, to be passed when it goes on. One that it has
     /// only come to, by a budget or a breakpoint, is still to be executed.
     stopped_at: Option<Va>,
     /// A break-in that the guest could not take has stopped it where it was.
-    forced_break: bool,
+    pub(super) forced_break: bool,
     /// The last stop, however it came about.
     last_stop: Option<Stop>,
     budget: u64,
     /// The work at which the run in progress is out of budget.
-    budget_end: Option<u64>,
+    pub(super) budget_end: Option<u64>,
     /// The work at which the guest is to break in.
-    break_in_at: Option<u64>,
-    break_in: BreakInHandle,
+    pub(super) break_in_at: Option<u64>,
+    pub(super) break_in: BreakInHandle,
     /// Where a listing of code without an address goes on.
     pub(crate) next_listing: Option<Va>,
     /// Where a display of memory without an address goes on.
@@ -143,6 +132,10 @@ impl Session {
     /// The lab.
     pub fn lab(&self) -> &Lab {
         &self.lab
+    }
+
+    pub(crate) fn lab_mut(&mut self) -> &mut Lab {
+        &mut self.lab
     }
 
     /// The modules loaded, as of the last stop.
@@ -357,64 +350,6 @@ impl Session {
             self.lab.machine_mut().set_registers(&registers)?;
         }
         Ok(())
-    }
-
-    fn run(&mut self) -> Result<Exit, SessionError> {
-        let budget_end = self.budget_end.unwrap_or(u64::MAX);
-        loop {
-            let work = self.lab.machine().work();
-            if work >= budget_end {
-                return Ok(Exit::Limit);
-            }
-            let break_in_at = self.break_in_at.unwrap_or(u64::MAX);
-            if work >= break_in_at || self.break_in.take() {
-                self.break_in_at = None;
-                if let Some(exit) = self.interrupt(budget_end)? {
-                    return Ok(exit);
-                }
-                continue;
-            }
-            let limit = work.saturating_add(SLICE).min(budget_end).min(break_in_at);
-            match self.lab.run(limit)? {
-                Exit::Limit => {}
-                exit => return Ok(exit),
-            }
-        }
-    }
-
-    /// Delivers the clock interrupt with a break-in waiting at the debug port. If the guest has
-    /// interrupts off it runs on until it has not; one that keeps them off, or has no handler, is
-    /// stopped where it is. If something else stops it first, the break-in is still to come.
-    fn interrupt(&mut self, budget_end: u64) -> Result<Option<Exit>, SessionError> {
-        let machine = self.lab.machine_mut();
-        let end = machine.work().saturating_add(MASKED_WORK);
-        let mut slice = 1;
-        loop {
-            match machine.interrupt(CLOCK_VECTOR) {
-                Ok(()) => {
-                    machine.send_to_debug_port(BREAK_IN);
-                    return Ok(None);
-                }
-                Err(InterruptError::Engine(error)) => return Err(error.into()),
-                Err(InterruptError::Masked) if machine.work() < end => {
-                    let next = machine.work().saturating_add(slice).min(budget_end);
-                    match machine.run(next)? {
-                        Exit::Limit if machine.work() < budget_end => {
-                            slice = MASKED_SLICE.min(slice * 2);
-                        }
-                        exit => {
-                            self.break_in_at = Some(next);
-                            return Ok(Some(exit));
-                        }
-                    }
-                }
-                Err(_) => {
-                    let address = machine.registers().rip();
-                    self.forced_break = true;
-                    return Ok(Some(Exit::Breakpoint { address }));
-                }
-            }
-        }
     }
 
     fn reason(&self, exit: Exit, address: Va) -> StopReason {

@@ -1,6 +1,6 @@
 //! Lines of commands from a person or a script, and a transcript of what they do.
 
-use crate::commands::Flow;
+use crate::commands::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::command_line::{LineTooLong, MAX_LINE_LENGTH};
 use std::fmt;
@@ -81,31 +81,24 @@ pub fn run(
             // The guest is stopped already: the key has taken effect, or has none.
             continue;
         }
+        let mut break_in = None;
         if !options.interactive {
             writeln!(out, "{prompt}{line}")?;
-            if lines
-                .peek()?
-                .is_some_and(|next| next.trim() == BREAK_IN_KEY)
-            {
-                session.break_in_after(options.break_in_after);
-                session.break_in_echo = Some(BREAK_IN_KEY);
-            }
+            let next = lines.peek()?.map(str::trim);
+            break_in = (next == Some(BREAK_IN_KEY)).then_some(options.break_in_after);
         }
         let mut text = Text {
             out: &mut *out,
             error: None,
         };
-        let result = session.execute_to(&line, &mut text);
+        let answer = answer(session, &line, prompt.len(), break_in, &mut text);
         if let Some(error) = text.error {
             return Err(error);
         }
-        match result {
-            Ok(Flow::Quit) => return Ok(failed),
-            Ok(_) => {}
-            Err(error) => {
-                failed += 1;
-                writeln!(out, "{}", error.below_prompt(prompt.len()))?;
-            }
+        match answer.map_err(io::Error::other)? {
+            Some(Flow::Quit) => return Ok(failed),
+            Some(_) => {}
+            None => failed += 1,
         }
         out.flush()?;
     }
@@ -113,6 +106,33 @@ pub fn run(
         writeln!(out)?;
     }
     Ok(failed)
+}
+
+/// Executes a line as at a prompt `width` characters wide. The break-in key is pressed after
+/// `break_in` bytes of code retired, if at all. A line that fails leaves its error below the
+/// prompt, and `None`.
+pub(super) fn answer(
+    session: &mut Session,
+    line: &str,
+    width: usize,
+    break_in: Option<u64>,
+    out: &mut dyn fmt::Write,
+) -> Result<Option<Flow>, fmt::Error> {
+    if let Some(work) = break_in {
+        session.break_in_after(work);
+        session.break_in_echo = Some(BREAK_IN_KEY);
+    }
+    let result = session.execute_to(line, out);
+    // The key was for this line, even if nothing ran.
+    session.end_run();
+    match result {
+        Ok(flow) => Ok(Some(flow)),
+        Err(ExecuteError::Output(error)) => Err(error),
+        Err(error) => {
+            writeln!(out, "{}", error.below_prompt(width))?;
+            Ok(None)
+        }
+    }
 }
 
 /// The longest line that is skipped; a longer one, such as a device's, may never end.

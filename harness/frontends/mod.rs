@@ -1,8 +1,9 @@
-//! What a person at a terminal, or a script, uses: the golden session as a demonstration, and the
-//! debugger's prompt.
+//! What a person at a terminal, a script or a test uses: the golden session as a demonstration, the
+//! debugger's prompt, and transcripts.
 
 pub mod console;
 pub mod demo;
 pub mod options;
+pub mod transcript;
 
 pub use options::{DebugOptions, FrontendError, debug, demo};

@@ -5,12 +5,11 @@ use super::images::GuestImages;
 use super::lab_builder::LabBuilder;
 use super::lab_error::LabError;
 use super::layout::Bases;
-use super::{module_list, user_process};
+use super::loaded::{self, ModuleReader};
 use crate::address::Va;
 use crate::machine::{EngineError, Exit, InterruptError, Machine};
 use crate::memory::ReadMemory;
-use crate::symbols::{Module, Modules, SymbolSource};
-use std::sync::Arc;
+use crate::symbols::{Modules, SymbolSource};
 
 /// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
 /// thirtieth of it.
@@ -163,15 +162,7 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn processor_control_region(&self) -> Va {
-        let (current, other) = (self.machine.gs_base(), self.machine.kernel_gs_base());
-        let is_pcr = |base: Va| {
-            base.is_kernel() && self.machine.read_va(base.wrapping_add(0x18)) == Ok(base)
-        };
-        if !is_pcr(current) && is_pcr(other) {
-            other
-        } else {
-            current
-        }
+        loaded::processor_control_region(&self.machine, self.gs_bases())
     }
 
     /// The number of the processor that runs (`_KPRCB.Number`), as the debugger's prompt shows it.
@@ -195,68 +186,16 @@ impl Lab {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn modules(&self) -> Modules {
-        let mut modules = Modules::default();
-        let kernel = self.kernel_symbol("PsLoadedModuleList");
-        let lists = kernel.into_iter().chain(self.user_module_list());
-        let mut loaded: Vec<_> = lists
-            .flat_map(|head| module_list::loaded_modules(&self.machine, head))
-            .collect();
-        if !loaded.iter().any(|module| module.base == self.bases.kernel) {
-            // Where the kernel lies is known to whoever loads it, list or no list.
-            loaded.push(module_list::LoadedModule {
-                name: self.images.kernel.name().to_string(),
-                base: self.bases.kernel,
-                size: self.images.kernel.image.size_of_image(),
-            });
-        }
-        for module in loaded {
-            // A guest whose list claims one place twice keeps the first.
-            let _ = modules.add(self.with_symbols(&module));
-        }
-        modules
+        loaded::modules(&self.machine, self.gs_bases(), &self.images, &self.bases)
     }
 
-    /// The module with the image and symbols of the file of that name.
-    fn with_symbols(&self, loaded: &module_list::LoadedModule) -> Module {
-        // The file loaded there; elsewhere, the file of that name.
-        let placed = self.bases.place(&self.images);
-        let file = placed
-            .iter()
-            .find(|(_, base)| *base == loaded.base)
-            .map(|(file, _)| *file)
-            .or_else(|| {
-                let mut files = self.images.all();
-                files.find(|file| file.name().eq_ignore_ascii_case(&loaded.name))
-            });
-        // Debuggers call the kernel `nt` whatever its file is called.
-        let name = match loaded.base == self.bases.kernel {
-            true => "ntoskrnl.exe",
-            false => &loaded.name,
-        };
-        match file {
-            Some(file) => Module::new(name, loaded.base, loaded.size)
-                .with_image(Arc::clone(&file.image))
-                .with_symbols(Arc::clone(&file.symbols))
-                .with_types(Arc::clone(&file.types)),
-            None => Module::new(name, loaded.base, loaded.size),
-        }
+    /// What reads the modules again without the lab, from a probe.
+    pub fn module_reader(&self) -> ModuleReader {
+        ModuleReader::new(self.images.clone(), self.bases.clone())
     }
 
-    /// The head of the current process' module list in load order.
-    fn user_module_list(&self) -> Option<Va> {
-        const CURRENT_THREAD: u64 = 0x188;
-        const KTHREAD_TEB: u64 = 0xb8;
-        let follow = |from: Va, offset: u64| {
-            self.machine
-                .read_va(from.wrapping_add(offset))
-                .ok()
-                .filter(|found| found.0 != 0)
-        };
-        let thread = follow(self.processor_control_region(), CURRENT_THREAD)?;
-        let teb = follow(thread, KTHREAD_TEB)?;
-        let peb = follow(teb, user_process::teb::PEB)?;
-        let ldr = follow(peb, user_process::peb::LDR)?;
-        Some(ldr.wrapping_add(user_process::LOAD_ORDER_LIST))
+    fn gs_bases(&self) -> [Va; 2] {
+        [self.machine.gs_base(), self.machine.kernel_gs_base()]
     }
 
     /// The bug check that the kernel has raised (`nt!KiBugCheckData`), if it has.

@@ -214,11 +214,11 @@ impl Machine {
     ///
     /// ```
     /// use poolhit::{Lab, address::Va, machine::Exit};
-    /// use poolhit::machine::probe::{Observed, Pass, Probe};
+    /// use poolhit::machine::probe::{Observed, Pass, Point, Probe};
     ///
     /// struct Count(u32);
     /// impl Probe for Count {
-    ///     fn hit(&mut self, _: &Observed<'_>, _: Va) -> Option<Pass> {
+    ///     fn hit(&mut self, _: &Observed<'_>, _: Point) -> Option<Pass> {
     ///         self.0 += 1;
     ///         (self.0 < 3).then(Pass::default)
     ///     }
@@ -244,6 +244,12 @@ impl Machine {
         kept.clear();
         kept.extend(points.iter().map(|point| point.0));
         std::mem::replace(self.engine.probe_mut(), probe)
+    }
+
+    /// What probes have taken off the limits of runs so far, in bytes of code (see
+    /// [`Pass::charge`](probe::Pass::charge)).
+    pub fn charged(&self) -> u64 {
+        self.engine.charged()
     }
 
     /// The probe, if it is of this type. See [`set_probe`](Machine::set_probe) for an example.

@@ -4,23 +4,38 @@
 //! [`Observed`] and cannot change it, so a run with a probe is the same run as without, but for where
 //! the probe says stop.
 
-pub use super::unicorn::{Observed, RETURN_LIMIT};
+pub use super::unicorn::{Observed, RETURN_LIMIT, Words};
 
 use crate::address::Va;
 use std::any::Any;
 
 /// What looks at the guest at the machine's probe points.
 ///
-/// A probe point is the address of an instruction. If that is an `int 3`, it is passed as if it were
-/// not there; if a breakpoint is set there, it is passed too. Elsewhere a point has no effect.
+/// A probe point is the address of an instruction that would stop the guest: an `int 3`, or one with
+/// a breakpoint on it. Elsewhere a point has no effect.
 pub trait Probe: Any + Send {
     /// The guest is at a probe point: `None` stops it there, as if there were no probe.
-    fn hit(&mut self, guest: &Observed<'_>, address: Va) -> Option<Pass>;
+    fn hit(&mut self, guest: &Observed<'_>, point: Point) -> Option<Pass>;
 
     /// A call that was to be watched has returned; the guest is at its return address.
     fn returned(&mut self, guest: &Observed<'_>, token: u64) {
         let _ = (guest, token);
     }
+}
+
+/// What would stop the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Point {
+    /// An `int 3` of the guest's own, which has executed.
+    BreakInstruction {
+        /// Its address.
+        address: Va,
+    },
+    /// A breakpoint, in front of the instruction it is on. An `int 3` there is a point of its own.
+    Breakpoint {
+        /// Its address.
+        address: Va,
+    },
 }
 
 /// How the guest goes on from a probe point.

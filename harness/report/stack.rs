@@ -1,5 +1,6 @@
 //! The listing of `k`.
 
+use crate::address::Va;
 use crate::debugger::CallStack;
 use std::fmt::{self, Write};
 
@@ -17,9 +18,85 @@ use std::fmt::{self, Write};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_stack(out: &mut dyn Write, stack: &CallStack) -> fmt::Result {
-    writeln!(out, "Child-SP          RetAddr           Call Site")?;
+    out.write_str(HEADER)?;
     for frame in &stack.frames {
         writeln!(out, "{} {} {frame}", frame.child_sp, frame.return_address)?;
     }
     Ok(())
+}
+
+const HEADER: &str = "Child-SP          RetAddr           Call Site\n";
+
+/// The listing of a stack that is to be written again and again: between two times that the same
+/// calls are made, nothing but the stack pointers changes.
+#[derive(Clone, Debug)]
+pub(crate) struct StackText {
+    text: String,
+    /// Where each row starts, with its stack pointer.
+    rows: Vec<usize>,
+}
+
+impl StackText {
+    pub fn new(stack: &CallStack) -> StackText {
+        let mut text = String::from(HEADER);
+        let mut rows = Vec::new();
+        for frame in &stack.frames {
+            rows.push(text.len());
+            let (child_sp, return_address) = (frame.child_sp, frame.return_address);
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{child_sp} {return_address} {frame}");
+        }
+        StackText { text, rows }
+    }
+
+    /// Appends the listing with these stack pointers in it.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>, pointers: impl Iterator<Item = Va>) {
+        let start = out.len();
+        out.extend_from_slice(self.text.as_bytes());
+        for (row, pointer) in self.rows.iter().zip(pointers) {
+            if let Some(place) = out[start + row..].first_chunk_mut() {
+                *place = digits(pointer);
+            }
+        }
+    }
+}
+
+/// An address as it is displayed: two groups of eight hexadecimal digits.
+#[inline]
+fn digits(address: Va) -> [u8; 17] {
+    let mut text = [b'`'; 17];
+    let (high, low) = ((address.0 >> 32) as u32, address.0 as u32);
+    text[..8].copy_from_slice(&hex(high));
+    text[9..].copy_from_slice(&hex(low));
+    text
+}
+
+/// Eight hexadecimal digits, all at once: each in a byte of one word.
+#[inline]
+fn hex(value: u32) -> [u8; 8] {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // Spread the nibbles, the lowest into the lowest byte.
+    let mut nibbles = u64::from(value);
+    nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles | nibbles << 8) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles | nibbles << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // In each byte from 10 up, bit 4 of the sum with 6.
+    let letters = (nibbles + 6 * EACH) >> 4 & EACH;
+    let gap = u64::from(b'a' - b'0' - 10);
+    (nibbles + u64::from(b'0') * EACH + letters * gap).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_written_as_they_are_displayed(address: u64) {
+            let text = Va(address).to_string();
+            prop_assert_eq!(&digits(Va(address))[..], text.as_bytes());
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //!
 //! Rules are right for the images they were made with: [`Capturer::clear`] forgets them.
 
-use super::frame::FrameTrust;
+use super::frame::{Frame, FrameTrust};
 use super::modules::UnwindModules;
 use super::rule::{NONVOLATILE, Rule};
 use super::walk::{MAX_FRAMES, MAX_STACK_SWITCHES, WalkEnd, walk};
@@ -40,6 +40,19 @@ pub struct CapturedFrame {
     pub child_sp: Va,
     /// Where the frame returns to: WinDbg's `RetAddr`. The next row's code is there.
     pub return_address: Va,
+    /// How the frame was found.
+    pub trust: FrameTrust,
+}
+
+impl CapturedFrame {
+    /// A row from its parts.
+    pub fn new(child_sp: Va, return_address: Va, trust: FrameTrust) -> CapturedFrame {
+        CapturedFrame {
+            child_sp,
+            return_address,
+            trust,
+        }
+    }
 }
 
 /// The number of rules kept: a power of two.
@@ -195,6 +208,7 @@ impl Capturer {
         let mut sp = registers.get(Gpr::Rsp);
         let mut code = CodeAddress::InstructionPointer(Va(registers.rip()));
         let mut switches = 0;
+        let mut trust = FrameTrust::Context;
         while self.frames.len() < limit {
             let rule = match code {
                 CodeAddress::ReturnAddress(at) => self.rule(at, memory, modules)?,
@@ -213,10 +227,9 @@ impl Capturer {
                 false => place(rule.rsp),
             };
             check_extent(&rule, base, memory)?;
-            self.frames.push(CapturedFrame {
-                child_sp: Va(sp),
-                return_address: Va(return_address),
-            });
+            let frame = CapturedFrame::new(Va(sp), Va(return_address), trust);
+            self.frames.push(frame);
+            trust = rule.trust;
             if return_address == 0 {
                 return Ok(WalkEnd::ReturnAddressZero);
             }
@@ -316,10 +329,9 @@ impl Capturer {
         }
         let walk = walk(&start, memory, modules, limit);
         self.frames.clear();
-        let rows = walk.frames.iter().map(|frame| CapturedFrame {
-            child_sp: frame.child_sp,
-            return_address: frame.return_address,
-        });
+        let row =
+            |frame: &Frame| CapturedFrame::new(frame.child_sp, frame.return_address, frame.trust);
+        let rows = walk.frames.iter().map(row);
         self.frames.extend(rows);
         walk.end
     }

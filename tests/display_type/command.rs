@@ -1,79 +1,10 @@
-//! The command line of `dt`, on the guest's own kernel.
+//! The command line of `dt`, on the guest's own kernel; its forms are in `tests/transcripts/dt.kd`.
 
 use super::session;
 use poolhit::Session;
 use poolhit::address::Va;
 use poolhit::memory::ReadMemory;
 use proptest::prelude::*;
-
-#[track_caller]
-fn check(session: &mut Session, line: &str, expected: &str) {
-    assert_eq!(session.execute(line).unwrap(), expected, "{line}");
-}
-
-#[track_caller]
-fn check_error(session: &mut Session, line: &str, expected: &str) {
-    let error = session.execute(line).unwrap_err().to_string();
-    assert!(error.contains(expected), "{line}: {error}");
-}
-
-#[test]
-fn types_are_found_as_people_name_them() {
-    let mut session = session();
-    let list = "   +0x000 Flink            : Ptr64 _LIST_ENTRY
-   +0x008 Blink            : Ptr64 _LIST_ENTRY
-";
-    check(&mut session, "dt nt!_LIST_ENTRY", list);
-    check(&mut session, "DT NT!_list_entry", list);
-    // Without a module the one that it was found in is said: "dt _DRIVER_OBJECT" in many sessions.
-    check(
-        &mut session,
-        "dt _LIST_ENTRY",
-        &format!("nt!_LIST_ENTRY\n{list}"),
-    );
-    check(
-        &mut session,
-        "dt nt!_NO_SUCH_TYPE",
-        "Symbol nt!_NO_SUCH_TYPE not found.\n",
-    );
-    check(
-        &mut session,
-        "dt myfault!_LIST_ENTRY",
-        "Symbol myfault!_LIST_ENTRY not found.\n",
-    );
-    check(
-        &mut session,
-        "dt nowhere!_LIST_ENTRY",
-        "Symbol nowhere!_LIST_ENTRY not found.\n",
-    );
-    check_error(&mut session, "dt", "Syntax error");
-    check_error(&mut session, "dt -x nt!_LIST_ENTRY", "Syntax error");
-    check_error(&mut session, "dt -v3 nt!_LIST_ENTRY", "Syntax error");
-    check_error(
-        &mut session,
-        "dt nt!_LIST_ENTRY nonsense",
-        "Couldn't resolve error at 'nonsense'",
-    );
-}
-
-/// The form is of `dt nt!_OBJECT_HEADER_*` on Windows 10, where the kernel goes by its PDB's name.
-#[test]
-fn wildcards_list_names() {
-    let mut session = session();
-    let text = session.execute("dt nt!_POOL_*").unwrap();
-    assert!(text.contains("          ntkrnlmp!_POOL_HEADER\n"), "{text}");
-    assert!(
-        text.lines()
-            .all(|line| line.starts_with("          ntkrnlmp!_POOL_")),
-        "{text}"
-    );
-    check(
-        &mut session,
-        "dt nt!_UNICODE_STR?NG",
-        "          ntkrnlmp!_UNICODE_STRING\n",
-    );
-    check(&mut session, "dt nt!nothing*", "");
-}
 
 #[test]
 fn fields_and_addresses_in_any_order() {

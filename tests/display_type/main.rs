@@ -10,6 +10,7 @@ use poolhit_fixtures::pdb_builder::PdbBuilder;
 use poolhit_fixtures::type_builder::TypeBuilder;
 
 mod command;
+mod guest_types;
 mod numbers;
 mod structures;
 

@@ -1,6 +1,5 @@
 //! The golden session with its images elsewhere.
 
-use crate::script::Step;
 use poolhit::address::Va;
 use poolhit::guest::{Bases, GuestImages};
 
@@ -66,17 +65,6 @@ impl Shift {
             rest = &rest[tick + 9..];
         }
         shifted + rest
-    }
-
-    pub fn steps(&self, steps: &[Step]) -> Vec<Step> {
-        steps
-            .iter()
-            .map(|step| Step {
-                command: self.text(&step.command),
-                break_in: step.break_in,
-                lines: step.lines.iter().map(|line| self.text(line)).collect(),
-            })
-            .collect()
     }
 }
 

@@ -39,7 +39,8 @@ const ROOT_FILES: &[&str] = &["lib.rs", "main.rs", "ARCHITECTURE.md"];
 /// Where Rust sources are looked for.
 const SOURCE_FOLDERS: &[&str] = &["harness", "fixtures/src", "tests", "benches"];
 
-const ENGINE_FILES: &[&str] = &["harness/machine/unicorn/"];
+/// Benches measure the machine by the bare engine.
+const ENGINE_FILES: &[&str] = &["harness/machine/unicorn/", "benches/fixture/bare.rs"];
 const UNSAFE_FILES: &[&str] = &["harness/machine/unicorn/", "harness/machine/ram.rs"];
 const MAX_LINES: usize = 500;
 

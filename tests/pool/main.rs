@@ -2,7 +2,14 @@
 //! guest's code: random sequences of requests, and what the pool's own structures say after each.
 
 mod corruption;
+mod flags;
+mod free_lists;
 mod guest;
+mod limits;
+mod lookaside;
 mod matching;
 mod model;
+mod overflow;
+mod quota;
 mod sequences;
+mod steps;

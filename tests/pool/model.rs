@@ -1,70 +1,11 @@
 //! What the pool has to do, from the rules alone.
 
-use crate::guest::{BigEntry, Counters, Descriptor, TAGS};
-use proptest::prelude::*;
+use crate::guest::{BigEntry, Counters, Descriptor, ListCounters, OVERFLOW, Quota};
+use crate::steps::{Options, Routine, Step};
 use std::collections::BTreeMap;
 
-/// A routine that allocates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routine {
-    Plain,
-    WithTag,
-    WithQuotaTag,
-    WithTagPriority,
-    Pool2,
-    Pool3,
-}
-
-/// A step of a sequence.
-#[derive(Clone, Debug)]
-pub enum Step {
-    Allocate {
-        routine: Routine,
-        pool: usize,
-        bytes: u64,
-        tag: u32,
-    },
-    /// Frees one of the blocks there are, with its tag or, if `plain` and it is not protected,
-    /// with `ExFreePool`.
-    Free {
-        which: prop::sample::Index,
-        plain: bool,
-    },
-    SetHitTag(u32),
-}
-
-pub fn steps(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), length)
-}
-
-pub fn tag() -> impl Strategy<Value = u32> {
-    prop::sample::select(TAGS.to_vec())
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let routine = prop::sample::select(vec![
-        Routine::Plain,
-        Routine::WithTag,
-        Routine::WithTag,
-        Routine::WithQuotaTag,
-        Routine::WithTagPriority,
-        Routine::Pool2,
-        Routine::Pool3,
-    ]);
-    let bytes = prop_oneof![
-        4 => 0u64..0x220,
-        2 => 0x220u64..0xfe1,
-        1 => 0xfe1u64..0x1002,
-        2 => 0x1001u64..0x8000,
-    ];
-    prop_oneof![
-        5 => (routine, 0usize..2, bytes, tag())
-            .prop_map(|(routine, pool, bytes, tag)| Step::Allocate { routine, pool, bytes, tag }),
-        4 => (any::<prop::sample::Index>(), any::<bool>())
-            .prop_map(|(which, plain)| Step::Free { which, plain }),
-        1 => tag().prop_map(Step::SetHitTag),
-    ]
-}
+/// How many entries a driver's list keeps.
+const LIST_DEPTH: usize = 4;
 
 /// A block that has been allocated and not freed.
 #[derive(Clone, Debug)]
@@ -73,26 +14,113 @@ pub struct Block {
     pub bytes: u64,
     pub tag: u32,
     pub pool: usize,
-    pub pattern: u8,
+    /// Cache-aligned: counted in whole cache lines.
+    pub aligned: bool,
+    /// A process is charged for it.
+    pub charged: bool,
+    /// What it is filled with, if the test does not use it for something else.
+    pub pattern: Option<u8>,
 }
 
 impl Block {
+    /// A block as the plainest request gives it.
+    pub fn new(address: u64, bytes: u64, tag: u32, pool: usize) -> Block {
+        Block {
+            address,
+            bytes,
+            tag,
+            pool,
+            aligned: false,
+            charged: false,
+            pattern: None,
+        }
+    }
+
+    /// The bytes that are looked for.
+    fn rounded(&self) -> u64 {
+        match self.aligned {
+            true => self.bytes.max(1).next_multiple_of(64),
+            false => self.bytes.max(1),
+        }
+    }
+
     /// Requests of more than a page less two headers get whole pages.
     pub fn is_big(&self) -> bool {
-        self.bytes > 0xfe0
+        self.rounded() > 0xfe0
     }
 
     /// The bytes counted: whole pages, or whole units of 16 with the header.
-    fn counted(&self) -> u64 {
+    pub fn counted(&self) -> u64 {
         if self.is_big() {
-            self.bytes.next_multiple_of(0x1000)
+            self.rounded().next_multiple_of(0x1000)
         } else {
-            (self.bytes.max(1) + 16).next_multiple_of(16)
+            (self.rounded() + 16).next_multiple_of(16)
         }
     }
 
     pub fn end(&self) -> u64 {
         self.address + self.bytes
+    }
+
+    /// What `ExFreePool` may free: a protected block wants its tag.
+    pub fn is_protected(&self) -> bool {
+        self.tag & 0x8000_0000 != 0
+    }
+}
+
+/// A driver's lookaside list.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Its structure, in a block of nonpaged pool.
+    pub at: u64,
+    pub pool: usize,
+    pub bytes: u64,
+    pub tag: u32,
+    pub counters: ListCounters,
+    /// What it keeps, the last that came first out.
+    pub kept: Vec<Block>,
+    /// What has been taken from it.
+    pub taken: Vec<Block>,
+}
+
+/// Where an entry that is freed to a list goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Freed {
+    ToTheList,
+    ToThePool,
+}
+
+impl List {
+    pub fn new(at: u64, pool: usize, bytes: u64, tag: u32) -> List {
+        List {
+            at,
+            pool,
+            bytes: bytes.max(8),
+            tag,
+            counters: ListCounters::default(),
+            kept: Vec::new(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// The entry that an allocation gets, if the pool is not asked.
+    pub fn allocate(&mut self) -> Option<Block> {
+        self.counters.allocates += 1;
+        let entry = self.kept.pop();
+        self.counters.allocate_misses += u32::from(entry.is_none());
+        self.counters.kept = self.kept.len() as u16;
+        entry
+    }
+
+    pub fn free(&mut self, entry: &Block) -> Freed {
+        self.counters.frees += 1;
+        if self.kept.len() < LIST_DEPTH {
+            self.kept.push(entry.clone());
+            self.counters.kept = self.kept.len() as u16;
+            return Freed::ToTheList;
+        }
+        self.counters.free_misses += 1;
+        Freed::ToThePool
     }
 }
 
@@ -100,52 +128,124 @@ impl Block {
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub blocks: Vec<Block>,
+    pub lists: [Option<List>; 3],
     pub trackers: BTreeMap<u32, Counters>,
     pub big_pages: BTreeMap<u64, BigEntry>,
     pub descriptors: [Descriptor; 2],
+    pub quota: Quota,
     pub hit_tag: u32,
 }
 
 impl Model {
     /// On allocation all 32 bits are compared.
-    pub fn allocation_hits(&self, tag: u32) -> bool {
-        tag == self.hit_tag
+    pub fn allocation_hits(&self, tag: u32) -> usize {
+        usize::from(tag == self.hit_tag)
     }
 
     /// On free the tag kept is compared, without the bit that protects it.
-    pub fn free_hits(&self, tag: u32) -> bool {
-        tag & 0x7fff_ffff == self.hit_tag
+    pub fn free_hits(&self, tag: u32) -> usize {
+        usize::from(tag & 0x7fff_ffff == self.hit_tag)
     }
 
-    pub fn allocated(&mut self, block: Block) {
-        let counted = block.counted();
-        let counters = self.trackers.entry(block.tag & 0x7fff_ffff).or_default();
-        counters.allocations[block.pool] += 1;
-        counters.bytes[block.pool] += counted;
-        let descriptor = &mut self.descriptors[block.pool];
+    /// Everything that is allocated, wherever it is kept.
+    pub fn all_blocks(&self) -> impl Iterator<Item = &Block> {
+        let of_lists = self.lists.iter().flatten();
+        self.blocks
+            .iter()
+            .chain(of_lists.flat_map(|list| list.kept.iter().chain(&list.taken)))
+    }
+
+    fn counters(&mut self, tag: u32) -> &mut Counters {
+        // Key 0 is nobody's.
+        let key = match tag & 0x7fff_ffff {
+            0 => OVERFLOW,
+            key => key,
+        };
+        self.trackers.entry(key).or_default()
+    }
+
+    /// Counts an allocation by the pool.
+    pub fn count(&mut self, block: &Block) {
+        let (pool, counted) = (block.pool, block.counted());
+        let counters = self.counters(block.tag);
+        counters.allocations[pool] += 1;
+        counters.bytes[pool] += counted;
+        let descriptor = &mut self.descriptors[pool];
         descriptor.0 += 1;
         descriptor.3 += counted;
         if block.is_big() {
             descriptor.2 += (counted / 0x1000) as u32;
             self.big_pages
-                .insert(block.address, (block.tag, block.pool as u32, counted));
+                .insert(block.address, (block.tag, pool as u32, counted));
         }
-        self.blocks.push(block);
+        if block.charged {
+            self.quota.references += 1;
+            self.quota.usage[pool] += counted;
+            self.quota.peak[pool] = self.quota.peak[pool].max(self.quota.usage[pool]);
+        }
     }
 
-    pub fn freed(&mut self, which: usize) -> Block {
-        let block = self.blocks.swap_remove(which);
-        let counted = block.counted();
-        let counters = self.trackers.entry(block.tag & 0x7fff_ffff).or_default();
-        counters.frees[block.pool] += 1;
-        counters.bytes[block.pool] -= counted;
-        let descriptor = &mut self.descriptors[block.pool];
+    /// Counts a free to the pool.
+    pub fn uncount(&mut self, block: &Block) {
+        let (pool, counted) = (block.pool, block.counted());
+        let counters = self.counters(block.tag);
+        counters.frees[pool] += 1;
+        counters.bytes[pool] -= counted;
+        let descriptor = &mut self.descriptors[pool];
         descriptor.1 += 1;
         descriptor.3 -= counted;
         if block.is_big() {
             descriptor.2 -= (counted / 0x1000) as u32;
             self.big_pages.remove(&block.address);
         }
-        block
+        if block.charged {
+            self.quota.references -= 1;
+            self.quota.usage[pool] -= counted;
+        }
+    }
+
+    /// The block that a request should give, but for its address.
+    pub fn expected(step: &Step, pattern: u8) -> Option<Block> {
+        let Step::Allocate {
+            routine,
+            pool,
+            bytes,
+            tag,
+            options,
+        } = *step
+        else {
+            return None;
+        };
+        let tag = if routine.has_tag() {
+            tag
+        } else {
+            crate::guest::NONE
+        };
+        let mut block = Block::new(0, bytes, tag, pool);
+        block.aligned = options.aligned;
+        block.pattern = Some(pattern);
+        block.charged = routine.charges(options) && !block.is_big();
+        Some(block)
+    }
+}
+
+impl Routine {
+    /// Whether it is told a tag; without one it is `None`.
+    pub fn has_tag(self) -> bool {
+        !matches!(self, Routine::Plain | Routine::WithQuota)
+    }
+
+    /// Whether a process is charged for blocks within a page.
+    fn charges(self, options: Options) -> bool {
+        match self {
+            Routine::WithQuota | Routine::WithQuotaTag => true,
+            Routine::Pool2 | Routine::Pool3 => options.quota,
+            Routine::Plain | Routine::WithTag | Routine::WithTagPriority => false,
+        }
+    }
+
+    /// Whether it is one of those of Windows 10, which take `POOL_FLAGS`.
+    pub fn takes_flags(self) -> bool {
+        matches!(self, Routine::Pool2 | Routine::Pool3)
     }
 }

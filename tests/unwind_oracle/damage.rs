@@ -7,6 +7,7 @@ use poolhit::image::function_table::{ImageBytes, MappedImage};
 use poolhit::memory::{MemoryFault, ReadMemory};
 use poolhit::registers::{Gpr, Registers};
 use poolhit::stack::capture::Capturer;
+use poolhit::stack::frame::FrameTrust;
 use poolhit::stack::modules::UnwindModules;
 use poolhit::stack::walk::{MAX_FRAMES, Walk, WalkEnd, walk};
 use poolhit::symbols::Modules;
@@ -74,7 +75,7 @@ fn checked_walk(
     let rows: Vec<_> = capturer
         .frames()
         .iter()
-        .map(|row| (row.child_sp, row.return_address))
+        .map(|row| (row.child_sp, row.return_address, row.trust))
         .collect();
     assert_eq!((rows, end), (self::rows(&walk), walk.end));
     assert!((1..=limit.min(MAX_FRAMES)).contains(&walk.frames.len()));
@@ -83,9 +84,9 @@ fn checked_walk(
     walk
 }
 
-fn rows(walk: &Walk) -> Vec<(Va, Va)> {
+fn rows(walk: &Walk) -> Vec<(Va, Va, FrameTrust)> {
     let rows = walk.frames.iter();
-    rows.map(|frame| (frame.child_sp, frame.return_address))
+    rows.map(|frame| (frame.child_sp, frame.return_address, frame.trust))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Layouts are those of Windows 7 x64: `_POOL_TRACKER_TABLE`, `_POOL_TRACKER_BIG_PAGES`,
 //! `_POOL_DESCRIPTOR` and `_POOL_HEADER`, asserted in the guest's sources
-//! (`fixtures/guest/include/ntos.h`) and part of its PDB. Nothing is kept between two questions, and
+//! (`fixtures/guest/include/ntpool.h`) and part of its PDB. Nothing is kept between two questions, and
 //! nothing read is believed: a table's size, a link or a block's size may have been overwritten, so
 //! every walk has a limit, and damage is reported as a value.
 //!

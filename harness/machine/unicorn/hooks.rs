@@ -8,7 +8,7 @@ use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
 use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
-use crate::machine::probe::{Probe, Tracer};
+use crate::machine::probe::{Point, Probe, Tracer};
 use crate::memory::ReadMemory;
 use std::ffi::{c_int, c_void};
 use unicorn_engine::hook::sys;
@@ -21,6 +21,8 @@ pub struct State {
     /// The current block.
     pub block: std::ops::Range<u64>,
     pub limit: u64,
+    /// What probes have taken off limits so far.
+    pub charged: u64,
     pub exit: Option<Exit>,
     /// The breakpoint that the run starts at, and must not stop at again.
     pub resume_at: Option<u64>,
@@ -53,6 +55,7 @@ impl State {
             work: 0,
             block: 0..0,
             limit: 0,
+            charged: 0,
             exit: None,
             resume_at: None,
             aside: false,
@@ -152,17 +155,19 @@ fn report_return(uc: &mut Unicorn<'_, State>, address: u64) {
 }
 
 /// Offers the probe a point that the guest has come to; whether the guest goes on.
-fn offer(uc: &mut Unicorn<'_, State>, address: u64) -> bool {
+fn offer(uc: &mut Unicorn<'_, State>, point: Point) -> bool {
+    let (Point::BreakInstruction { address } | Point::Breakpoint { address }) = point;
     let Some(mut probe) = uc.get_data_mut().probe.take() else {
         return false;
     };
-    let pass = probe.hit(&Observed::new(uc, address), Va(address));
+    let pass = probe.hit(&Observed::new(uc, address.0), point);
     let state = uc.get_data_mut();
     state.probe = Some(probe);
     let Some(pass) = pass else {
         return false;
     };
     state.limit = state.limit.saturating_sub(pass.charge);
+    state.charged = state.charged.saturating_add(pass.charge);
     if let Some(watch) = pass.watch {
         state.watches.add(watch);
     }
@@ -179,10 +184,16 @@ fn pass_break_instruction(uc: &mut Unicorn<'_, State>) -> bool {
     let behind = Handle::of(uc).read(Reg::RIP);
     let address = behind.wrapping_sub(1);
     let state = uc.get_data();
-    state.block.end == behind
-        && state.points.contains(&address)
-        && Observed::new(uc, address).read_u8(Va(address)) == Ok(INT3)
-        && offer(uc, address)
+    if state.block.end != behind || !state.points.contains(&address) {
+        return false;
+    }
+    // One byte that is a block of its own; in a longer one it could be the end of `int 3` in two.
+    let is_short =
+        state.block.start == address || Observed::new(uc, address).read_u8(Va(address)) == Ok(INT3);
+    let point = Point::BreakInstruction {
+        address: Va(address),
+    };
+    is_short && offer(uc, point)
 }
 
 /// An instruction is about to execute, and someone wants to see every one.
@@ -266,7 +277,10 @@ pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
     if state.aside || state.resume_at.take() == Some(address) {
         return;
     }
-    if state.points.contains(&address) && offer(uc, address) {
+    let point = Point::Breakpoint {
+        address: Va(address),
+    };
+    if state.points.contains(&address) && offer(uc, point) {
         return;
     }
     let state = uc.get_data_mut();

@@ -14,8 +14,8 @@ mod watches;
 pub use error::EngineError;
 use error::{Refusal, reason};
 use hooks::{State, on_breakpoint, on_instruction};
-pub use observed::Observed;
 use observed::RamView;
+pub use observed::{Observed, Words};
 pub(super) use registers::{Msr, Table, TableRegister};
 pub use watches::RETURN_LIMIT;
 
@@ -198,6 +198,10 @@ impl Engine {
 
     pub fn work(&self) -> u64 {
         self.uc.get_data().work
+    }
+
+    pub fn charged(&self) -> u64 {
+        self.uc.get_data().charged
     }
 
     pub fn ram(&self) -> &GuestRam {

@@ -6,7 +6,7 @@ use crate::address::{Pa, Va};
 use crate::machine::paging::{PAGE_SIZE, PhysicalMemory, translate};
 use crate::memory::{FaultReason, MemoryFault, ReadMemory, pages};
 use crate::registers::{Gpr, Registers};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use unicorn_engine::{RegisterX86 as Reg, Unicorn};
 
 /// The guest's physical memory, for hooks.
@@ -54,8 +54,64 @@ impl PhysicalMemory for RamView {
     }
 }
 
+/// Words of physical memory, as they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    list: Vec<Word>,
+    /// The memory they lie in has at least this size in bytes.
+    end: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Word {
+    address: u64,
+    value: u64,
+}
+
+impl Words {
+    /// The number of words.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn push(&mut self, address: Pa, value: u64) {
+        self.end = self.end.max(address.0.saturating_add(8));
+        self.list.push(Word {
+            address: address.0,
+            value,
+        });
+    }
+}
+
+/// Physical memory that notes down what is read from it.
+struct Noting<'a> {
+    ram: &'a RamView,
+    notes: &'a RefCell<Option<Words>>,
+}
+
+impl PhysicalMemory for Noting<'_> {
+    fn size(&self) -> u64 {
+        self.ram.size
+    }
+
+    fn read_u64(&self, address: Pa) -> Option<u64> {
+        let value = self.ram.read_u64(address)?;
+        if let Some(notes) = &mut *self.notes.borrow_mut() {
+            notes.push(address, value);
+        }
+        Some(value)
+    }
+}
+
 /// The translations that an [`Observed`] remembers.
 const PAGES: usize = 4;
+/// In the place of a translation: no page has this number.
+const NO_PAGE: (u64, u64) = (u64::MAX, 0);
 
 /// The guest in the middle of a run. What it shows is as of the instruction it was made at.
 pub struct Observed<'a> {
@@ -66,6 +122,8 @@ pub struct Observed<'a> {
     work: u64,
     /// Pages translated, each in the place of its number: the virtual page and the physical one.
     pages: [Cell<(u64, u64)>; PAGES],
+    /// What has been read, if it is to be noted down.
+    notes: RefCell<Option<Words>>,
 }
 
 impl<'a> Observed<'a> {
@@ -79,7 +137,64 @@ impl<'a> Observed<'a> {
             root: Cell::new(None),
             rip,
             work: state.work_at(rip),
-            pages: [const { Cell::new((u64::MAX, 0)) }; PAGES],
+            pages: [const { Cell::new(NO_PAGE) }; PAGES],
+            notes: RefCell::new(None),
+        }
+    }
+
+    /// Does something, and gives with its result all words of physical memory that it read: those of
+    /// the page tables, and those at the addresses it asked for. As long as none of them changes (and
+    /// CR3 does not), doing it again gives the same result. `None` for the words if it read something
+    /// that is not made of words.
+    pub fn noting<T>(&self, what: impl FnOnce() -> T) -> (T, Option<Words>) {
+        self.pages.iter().for_each(|page| page.set(NO_PAGE));
+        self.notes.replace(Some(Words::default()));
+        let result = what();
+        let mut words = self.notes.take();
+        if let Some(words) = &mut words {
+            words.list.sort_unstable();
+            words.list.dedup();
+        }
+        (result, words)
+    }
+
+    /// Whether all words are as they were read.
+    #[inline]
+    pub fn unchanged(&self, words: &Words) -> bool {
+        if words.end > self.ram.size {
+            return false;
+        }
+        let mut difference = 0;
+        for word in &words.list {
+            // SAFETY: `end` is behind the last of the words, and inside of the memory that the view
+            // was promised. A word need not be aligned.
+            let value = unsafe {
+                let place = self.ram.start.add(word.address as usize);
+                place.cast::<[u8; 8]>().read()
+            };
+            difference |= u64::from_le_bytes(value) ^ word.value;
+        }
+        difference == 0
+    }
+
+    /// Notes down that bytes were read.
+    #[cold]
+    fn note(&self, from: Pa, length: usize) {
+        let mut notes = self.notes.borrow_mut();
+        let Some(words) = &mut *notes else {
+            return;
+        };
+        let (first, last) = (from.0, from.0 + length as u64);
+        for at in (first..last).step_by(8) {
+            // The last one may reach back over the one before.
+            let address = Pa(at.min(last.saturating_sub(8)));
+            match self.ram.read_u64(address) {
+                Some(value) if address.0 >= first => words.push(address, value),
+                _ => {
+                    *notes = None;
+                    return;
+                }
+            }
         }
     }
 
@@ -93,6 +208,20 @@ impl<'a> Observed<'a> {
     #[inline]
     pub fn register(&self, register: Gpr) -> u64 {
         self.handle.gpr(register)
+    }
+
+    /// Some general-purpose registers at once, which costs less than one after the other.
+    #[inline]
+    pub fn some_registers<const N: usize>(&self, registers: [Gpr; N]) -> [u64; N] {
+        self.handle.some(registers)
+    }
+
+    /// Where the guest is: the stack pointer and CR3.
+    #[inline]
+    pub fn place(&self) -> (Va, Pa) {
+        let (rsp, root) = self.handle.place();
+        self.root.set(Some(Pa(root)));
+        (Va(rsp), Pa(root))
     }
 
     /// All registers.
@@ -139,7 +268,11 @@ impl<'a> Observed<'a> {
         if known == number {
             return Ok(Pa(page + inside));
         }
-        let physical = translate(&self.ram, self.root(), address)?.physical;
+        let tables = Noting {
+            ram: &self.ram,
+            notes: &self.notes,
+        };
+        let physical = translate(&tables, self.root(), address)?.physical;
         place.set((number, physical.0 - inside));
         Ok(physical)
     }
@@ -155,9 +288,11 @@ impl ReadMemory for Observed<'_> {
                 done,
             };
             let source = self.physical(at).map_err(fault)?;
+            let length = part.len();
             if !self.ram.copy(source, &mut buffer[part]) {
                 return Err(fault(FaultReason::OutsideRam { physical: source.0 }));
             }
+            self.note(source, length);
         }
         Ok(())
     }
@@ -166,7 +301,11 @@ impl ReadMemory for Observed<'_> {
     fn read_u64(&self, address: Va) -> Result<u64, MemoryFault> {
         if address.0 % PAGE_SIZE <= PAGE_SIZE - 8
             && let Ok(physical) = self.physical(address)
-            && let Some(value) = self.ram.read_u64(physical)
+            && let Some(value) = (Noting {
+                ram: &self.ram,
+                notes: &self.notes,
+            })
+            .read_u64(physical)
         {
             return Ok(value);
         }

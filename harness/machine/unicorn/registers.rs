@@ -3,6 +3,7 @@
 use super::hooks::State;
 use super::{Engine, EngineError, Refusal};
 use crate::registers::{Gpr, Registers};
+use std::ffi::c_void;
 use std::marker::PhantomData;
 use unicorn_engine::hook::sys;
 use unicorn_engine::{RegisterX86 as Reg, Unicorn, uc_error};
@@ -166,6 +167,38 @@ impl<'a> Handle<'a> {
     #[inline]
     pub fn gpr(self, register: Gpr) -> u64 {
         self.read(GPRS[register as usize])
+    }
+
+    /// Several registers of 64 bits at once.
+    #[inline]
+    fn batch<const N: usize>(self, registers: [Reg; N]) -> [u64; N] {
+        let numbers = registers.map(i32::from);
+        let mut values = [0u64; N];
+        let first = values.as_mut_ptr();
+        let mut places: [*mut c_void; N] = std::array::from_fn(|at| first.wrapping_add(at).cast());
+        // SAFETY: as for `read`; `numbers` and `places` are N long, each place one of `values`.
+        let error = unsafe {
+            sys::uc_reg_read_batch(
+                self.engine,
+                numbers.as_ptr().cast_mut(),
+                places.as_mut_ptr(),
+                N as i32,
+            )
+        };
+        debug_assert_eq!(error, uc_error::OK);
+        values
+    }
+
+    #[inline]
+    pub fn some<const N: usize>(self, registers: [Gpr; N]) -> [u64; N] {
+        self.batch(registers.map(|register| GPRS[register as usize]))
+    }
+
+    /// RSP and CR3.
+    #[inline]
+    pub fn place(self) -> (u64, u64) {
+        let [rsp, root] = self.batch([Reg::RSP, Reg::CR3]);
+        (rsp, root)
     }
 
     pub fn msr(self, msr: Msr) -> u64 {

@@ -19,7 +19,14 @@ impl Watches {
         self.list.iter().any(|watch| watch.address.0 == address)
     }
 
+    /// A call whose return address is where another's was has taken that one's place: it has never
+    /// returned.
     pub fn add(&mut self, watch: ReturnWatch) {
+        let gone = |known: &ReturnWatch| known.stack == watch.stack;
+        if let Some(known) = self.list.iter_mut().find(|known| gone(known)) {
+            *known = watch;
+            return;
+        }
         if self.list.len() == RETURN_LIMIT {
             self.list.remove(0);
         }

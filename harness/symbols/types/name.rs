@@ -39,7 +39,7 @@ impl<'t> Type<'t> {
     /// let driver = types.find("_DRIVER_OBJECT")?.unwrap();
     /// let Shape::Structure(driver) = driver.shape()? else { panic!("a structure") };
     /// let functions = driver.field("MajorFunction")?.unwrap();
-    /// assert_eq!(functions.ty.name(), "[28] Ptr64     int ");
+    /// assert_eq!(functions.ty.name(), "[28] Ptr64     long ");
     /// # Ok::<(), poolhit::image::types::TypeError>(())
     /// ```
     pub fn name(&self) -> String {

@@ -269,7 +269,7 @@ fn the_guests_kernel_has_its_types() {
         &[
             (0, "Length", "Uint2B"),
             (2, "MaximumLength", "Uint2B"),
-            (8, "Buffer", "Ptr64 Uint2B"),
+            (8, "Buffer", "Ptr64 Wchar"),
         ],
     );
     let irp = structure(&table, "_IRP");

@@ -91,7 +91,8 @@ pub fn capture_difference(walk: &Walk, capturer: &Capturer, end: WalkEnd) -> Opt
     let rows = capturer.frames();
     let same = rows.len() == walk.frames.len()
         && rows.iter().zip(&walk.frames).all(|(row, frame)| {
-            (row.child_sp, row.return_address) == (frame.child_sp, frame.return_address)
+            (row.child_sp, row.return_address, row.trust)
+                == (frame.child_sp, frame.return_address, frame.trust)
         });
     if !same {
         return Some(format!("the capture has other rows: {rows:x?}"));

@@ -1,0 +1,99 @@
+//! Breakpoints whose commands only look at the guest and go on (`bp ADDRESS "k;g"`): they are executed
+//! inside the run, which costs a fraction of a stop.
+//!
+//! What they print is byte for byte what it would be otherwise, and it takes as much of the budget.
+
+use super::STOP_WORK;
+use crate::address::Va;
+use crate::debugger::command_line::commands;
+use crate::debugger::probes::PassingCommands;
+use crate::debugger::{Breakpoint, CallStack, Session};
+use crate::hits::{STACK_LIMIT, StackSource};
+use crate::machine::probe::Observed;
+use crate::report::stack::StackText;
+use std::fmt::{self, Write};
+
+/// How much is printed before the guest is stopped for it to be taken away, in bytes.
+const OUTPUT: usize = 1 << 18;
+
+/// `k` at breakpoints.
+struct PassingStacks {
+    /// Each breakpoint with the number of frames to show.
+    points: Vec<(Va, usize)>,
+    source: StackSource,
+    /// What `texts` are right for: the source's changes.
+    changes: u32,
+    /// The listings of the source's stacks.
+    texts: Vec<Option<StackText>>,
+    out: Vec<u8>,
+}
+
+impl Session {
+    /// Has the breakpoints' commands that allow it executed without a stop.
+    pub(super) fn arm_passing_commands(&mut self) {
+        let breakpoints = self.breakpoints().iter();
+        let points: Vec<_> = breakpoints
+            .filter_map(|one| Some((one.address, frames_shown(one)?)))
+            .collect();
+        if points.is_empty() {
+            self.set_passing(None);
+            return;
+        }
+        let passing = PassingStacks {
+            points,
+            source: StackSource::new(self.lab().module_reader(), STACK_LIMIT),
+            changes: 0,
+            texts: Vec::new(),
+            out: Vec::with_capacity(OUTPUT),
+        };
+        self.set_passing(Some(Box::new(passing)));
+    }
+}
+
+/// The number of frames shown by a breakpoint whose commands are `k` and `g`.
+fn frames_shown(breakpoint: &Breakpoint) -> Option<usize> {
+    let mut commands = commands(&breakpoint.command).ok()?;
+    let (stack, go) = (commands.next()?, commands.next()?);
+    let plain = go.trim().eq_ignore_ascii_case("g") && commands.next().is_none();
+    plain.then(|| super::stack::constant_count(stack)).flatten()
+}
+
+impl PassingCommands for PassingStacks {
+    fn points(&self) -> Vec<Va> {
+        self.points.iter().map(|point| point.0).collect()
+    }
+
+    fn pass(&mut self, guest: &Observed<'_>, address: Va) -> Option<u64> {
+        if self.out.len() >= OUTPUT {
+            return None;
+        }
+        let (_, limit) = *self.points.iter().find(|point| point.0 == address)?;
+        let stack = self.source.capture(guest, limit);
+        let number = stack.index()?;
+        if self.changes != self.source.changes() {
+            self.changes = self.source.changes();
+            self.texts.clear();
+        }
+        if number >= self.texts.len() {
+            self.texts.resize(number + 1, None);
+        }
+        if self.texts[number].is_none() {
+            let kept = self.source.stacks().stack(stack)?;
+            let modules = self.source.modules();
+            let named = CallStack::of_capture(kept.at, kept.frames, kept.end, modules);
+            self.texts[number] = Some(StackText::new(&named));
+        }
+        let text = self.texts[number].as_ref()?;
+        let frames = self.source.frames().iter();
+        text.write(&mut self.out, frames.map(|frame| frame.child_sp));
+        Some(STOP_WORK)
+    }
+
+    fn write_output(&mut self, out: &mut dyn Write) -> fmt::Result {
+        // Listings are text, and the digits put into them are too.
+        let written =
+            std::str::from_utf8(&self.out).map_or(Err(fmt::Error), |text| out.write_str(text));
+        self.out.clear();
+        written
+    }
+}

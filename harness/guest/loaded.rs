@@ -1,0 +1,160 @@
+//! Which modules are loaded, as the guest's own lists tell it.
+
+use super::images::GuestImages;
+use super::layout::Bases;
+use super::{module_list, user_process};
+use crate::address::Va;
+use crate::memory::ReadMemory;
+use crate::symbols::{Module, Modules};
+use std::sync::Arc;
+
+/// Reads the loaded modules, and tells cheaply whether they may have changed.
+#[derive(Clone, Debug)]
+pub struct ModuleReader {
+    images: GuestImages,
+    bases: Bases,
+    /// `nt!PsLoadedModuleList`.
+    kernel_list: Option<Va>,
+}
+
+impl ModuleReader {
+    pub(super) fn new(images: GuestImages, bases: Bases) -> ModuleReader {
+        let kernel_list = kernel_list(&images, &bases);
+        ModuleReader {
+            images,
+            bases,
+            kernel_list,
+        }
+    }
+
+    /// The modules loaded. `gs_bases` are the base of GS and the one that `swapgs` would bring.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let machine = lab.machine();
+    /// let bases = [machine.gs_base(), machine.kernel_gs_base()];
+    /// assert_eq!(lab.module_reader().read(machine, bases).len(), lab.modules().len());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn read(&self, memory: &dyn ReadMemory, gs_bases: [Va; 2]) -> Modules {
+        modules(memory, gs_bases, &self.images, &self.bases)
+    }
+
+    /// The number of the processor that runs (`_KPRCB.Number`).
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let machine = lab.machine();
+    /// let bases = [machine.gs_base(), machine.kernel_gs_base()];
+    /// assert_eq!(lab.module_reader().processor(machine, bases), 1);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn processor(&self, memory: &dyn ReadMemory, gs_bases: [Va; 2]) -> u32 {
+        let number = processor_control_region(memory, gs_bases).wrapping_add(0x180 + 0x24);
+        memory.read_u32(number).unwrap_or(0)
+    }
+
+    /// What changes when the kernel loads an image: the last entry of its list. An image that is
+    /// unloaded changes it only if it was the last; but no stack goes through one that is gone, and
+    /// another in its place is a new last entry.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// assert_ne!(lab.module_reader().generation(lab.machine()), 0);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    #[inline]
+    pub fn generation<M: ReadMemory>(&self, memory: &M) -> u64 {
+        const BLINK: u64 = 8;
+        let last = self.kernel_list.map(|list| list.wrapping_add(BLINK));
+        last.map_or(0, |last| memory.read_u64(last).unwrap_or(0))
+    }
+}
+
+fn kernel_list(images: &GuestImages, bases: &Bases) -> Option<Va> {
+    let symbol = images.kernel.symbols.by_name("PsLoadedModuleList")?;
+    Some(bases.kernel + symbol.rva)
+}
+
+/// The processor's control region (`_KPCR`), whose `Self` field names itself: in user mode it is the
+/// base that `swapgs` would bring.
+pub(super) fn processor_control_region(memory: &dyn ReadMemory, gs_bases: [Va; 2]) -> Va {
+    let [current, other] = gs_bases;
+    let is_pcr = |base: Va| base.is_kernel() && memory.read_va(base.wrapping_add(0x18)) == Ok(base);
+    if !is_pcr(current) && is_pcr(other) {
+        other
+    } else {
+        current
+    }
+}
+
+/// The modules of the kernel's list and of the current process'.
+pub(super) fn modules(
+    memory: &dyn ReadMemory,
+    gs_bases: [Va; 2],
+    images: &GuestImages,
+    bases: &Bases,
+) -> Modules {
+    let mut modules = Modules::default();
+    let user = user_module_list(memory, processor_control_region(memory, gs_bases));
+    let lists = kernel_list(images, bases).into_iter().chain(user);
+    let mut loaded: Vec<_> = lists
+        .flat_map(|head| module_list::loaded_modules(memory, head))
+        .collect();
+    if !loaded.iter().any(|module| module.base == bases.kernel) {
+        // Where the kernel lies is known to whoever loads it, list or no list.
+        loaded.push(module_list::LoadedModule {
+            name: images.kernel.name().to_string(),
+            base: bases.kernel,
+            size: images.kernel.image.size_of_image(),
+        });
+    }
+    for module in loaded {
+        // A guest whose list claims one place twice keeps the first.
+        let _ = modules.add(with_symbols(&module, images, bases));
+    }
+    modules
+}
+
+/// The module with the image and symbols of the file of that name.
+fn with_symbols(loaded: &module_list::LoadedModule, images: &GuestImages, bases: &Bases) -> Module {
+    // The file loaded there; elsewhere, the file of that name.
+    let placed = bases.place(images);
+    let file = placed
+        .iter()
+        .find(|(_, base)| *base == loaded.base)
+        .map(|(file, _)| *file)
+        .or_else(|| {
+            let mut files = images.all();
+            files.find(|file| file.name().eq_ignore_ascii_case(&loaded.name))
+        });
+    // Debuggers call the kernel `nt` whatever its file is called.
+    let name = match loaded.base == bases.kernel {
+        true => "ntoskrnl.exe",
+        false => &loaded.name,
+    };
+    match file {
+        Some(file) => Module::new(name, loaded.base, loaded.size)
+            .with_image(Arc::clone(&file.image))
+            .with_symbols(Arc::clone(&file.symbols))
+            .with_types(Arc::clone(&file.types)),
+        None => Module::new(name, loaded.base, loaded.size),
+    }
+}
+
+/// The head of the current process' module list in load order.
+fn user_module_list(memory: &dyn ReadMemory, pcr: Va) -> Option<Va> {
+    const CURRENT_THREAD: u64 = 0x188;
+    const KTHREAD_TEB: u64 = 0xb8;
+    let follow = |from: Va, offset: u64| {
+        memory
+            .read_va(from.wrapping_add(offset))
+            .ok()
+            .filter(|found| found.0 != 0)
+    };
+    let thread = follow(pcr, CURRENT_THREAD)?;
+    let teb = follow(thread, KTHREAD_TEB)?;
+    let peb = follow(teb, user_process::teb::PEB)?;
+    let ldr = follow(peb, user_process::peb::LDR)?;
+    Some(ldr.wrapping_add(user_process::LOAD_ORDER_LIST))
+}

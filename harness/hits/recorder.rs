@@ -1,0 +1,216 @@
+//! Keeping what happens at hits while the guest runs on.
+
+use super::argument::Location;
+use super::depot::{StackDepot, StackId};
+use super::record::{BLOCK, BYTES, Hit, Keep, POOL_TYPE, Record, Records};
+use super::site::{HitKind, HitSite};
+use super::source::StackSource;
+use crate::address::Va;
+use crate::guest::ModuleReader;
+use crate::machine::probe::{Observed, Pass, Point, Probe, ReturnWatch};
+use crate::memory::ReadMemory;
+use crate::registers::Gpr;
+use crate::symbols::Modules;
+
+/// The most frames kept of a stack.
+pub const FRAME_LIMIT: usize = 256;
+
+/// The most different stacks kept.
+pub const STACK_LIMIT: usize = 1 << 16;
+
+/// A probe that keeps every pool hit it comes to, and lets the guest go on.
+#[derive(Debug)]
+pub struct Recorder {
+    sites: Vec<HitSite>,
+    source: StackSource,
+    records: Records,
+    hits: u64,
+    /// Hits by stack; those of stacks not kept are the rest.
+    by_stack: Vec<u64>,
+    /// Hits by site.
+    by_site: Vec<u64>,
+}
+
+impl Recorder {
+    /// One for the given sites, in any order.
+    pub fn new(sites: Vec<HitSite>, reader: ModuleReader, keep: Keep) -> Recorder {
+        Recorder {
+            by_site: vec![0; sites.len()],
+            sites,
+            source: StackSource::new(reader, STACK_LIMIT),
+            records: Records::new(keep),
+            hits: 0,
+            by_stack: Vec::new(),
+        }
+    }
+
+    /// The number of hits so far.
+    pub fn count(&self) -> u64 {
+        self.hits
+    }
+
+    /// The hits kept, in their order.
+    pub fn hits(&self) -> impl ExactSizeIterator<Item = Hit> {
+        self.records.iter().map(|record| {
+            let site = &self.sites[usize::from(record.site)];
+            record.hit(site.address, site.kind)
+        })
+    }
+
+    /// The stacks of all hits.
+    pub fn stacks(&self) -> &StackDepot {
+        self.source.stacks()
+    }
+
+    /// How many hits came by a stack.
+    pub fn count_of(&self, stack: StackId) -> u64 {
+        let index = stack.index();
+        index
+            .and_then(|index| self.by_stack.get(index))
+            .copied()
+            .unwrap_or(match stack {
+                StackId::NOT_KEPT => self.hits - self.by_stack.iter().sum::<u64>(),
+                _ => 0,
+            })
+    }
+
+    /// The sites, each with the number of its hits.
+    pub fn sites(&self) -> impl ExactSizeIterator<Item = (&HitSite, u64)> {
+        self.sites.iter().zip(self.by_site.iter().copied())
+    }
+
+    /// The modules as of the last hit.
+    pub fn modules(&self) -> &Modules {
+        self.source.modules()
+    }
+
+    /// Forgets the rules by which stacks are captured, as if there had been none.
+    pub fn forget_rules(&mut self) {
+        self.source.forget_rules();
+    }
+}
+
+/// What is known at a site.
+struct Values {
+    tag: u64,
+    bytes: Option<u64>,
+    pool_type: Option<u64>,
+    block: Option<u64>,
+}
+
+impl Values {
+    /// Reads all registers it takes at once: RSP stands for those that a site does not need.
+    #[inline]
+    fn at(site: &HitSite, guest: &Observed<'_>) -> Values {
+        let register = |location: Option<Location>| match location {
+            Some(Location::Register(register)) => register,
+            _ => Gpr::Rsp,
+        };
+        let first = site.bytes.or(site.block);
+        let wanted = [
+            site.tag,
+            register(first),
+            register(site.pool_type),
+            Gpr::Rsp,
+        ];
+        let [tag, first_value, pool_type, rsp] = guest.some_registers(wanted);
+        let value = |location: Option<Location>, register: u64| match location? {
+            Location::Register(_) => Some(register),
+            Location::Stack(offset) => {
+                let at = Va(rsp).wrapping_add(i64::from(offset) as u64);
+                guest.read_u64(at).ok()
+            }
+        };
+        let first_value = value(first, first_value);
+        Values {
+            tag,
+            bytes: first_value.filter(|_| site.bytes.is_some()),
+            block: first_value.filter(|_| site.bytes.is_none()),
+            pool_type: value(site.pool_type, pool_type),
+        }
+    }
+}
+
+impl Probe for Recorder {
+    /// An `int 3`, or a breakpoint on what was one before it was patched.
+    fn hit(&mut self, guest: &Observed<'_>, point: Point) -> Option<Pass> {
+        const INT3: u8 = 0xcc;
+        let address = match point {
+            Point::BreakInstruction { address } => address,
+            // The instruction is still to come, and will be a hit of its own.
+            Point::Breakpoint { address } if guest.read_u8(address) == Ok(INT3) => {
+                return Some(Pass::default());
+            }
+            Point::Breakpoint { address } => address,
+        };
+        let number = self.sites.iter().position(|site| site.address == address)?;
+        let stack = self.source.capture(guest, FRAME_LIMIT);
+        // The function that compares is the innermost frame.
+        let caller = match self.source.frames() {
+            [site, caller, ..] => Some((site.return_address, caller.child_sp)),
+            _ => None,
+        };
+        let sequence = self.hits;
+        self.hits += 1;
+        self.by_site[number] += 1;
+        if let Some(index) = stack.index() {
+            if index == self.by_stack.len() {
+                self.by_stack.push(0);
+            }
+            self.by_stack[index] += 1;
+        }
+        if !self.records.keeps(sequence) {
+            return Some(Pass::default());
+        }
+        let site = &self.sites[number];
+        let values = Values::at(site, guest);
+        let mut record = Record {
+            sequence,
+            work: guest.work(),
+            block: 0,
+            bytes: 0,
+            site: number as u16,
+            processor: self.source.processor() as u16,
+            known: 0,
+            tag: values.tag as u32,
+            pool_type: 0,
+            stack,
+        };
+        if let Some(bytes) = values.bytes {
+            record.bytes = bytes;
+            record.known |= BYTES;
+        }
+        if let Some(pool_type) = values.pool_type {
+            record.pool_type = pool_type as u32;
+            record.known |= POOL_TYPE;
+        }
+        let mut watch = None;
+        match site.kind {
+            HitKind::Free => {
+                if let Some(block) = values.block {
+                    record.block = block;
+                    record.known |= BLOCK;
+                }
+            }
+            HitKind::Allocate => {
+                watch = caller.map(|(address, stack)| ReturnWatch {
+                    address,
+                    stack,
+                    token: sequence,
+                });
+            }
+        }
+        self.records.push(record);
+        Some(Pass { charge: 0, watch })
+    }
+
+    fn returned(&mut self, guest: &Observed<'_>, token: u64) {
+        let block = guest.register(Gpr::Rax);
+        if let Some(record) = self.records.get_mut(token)
+            && block != 0
+        {
+            record.block = block;
+            record.known |= BLOCK;
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Stacks of a guest that runs.
+//!
+//! The same hit comes by the same way again and again, with the same stack pointer. A walk is a
+//! function of the registers it starts with and of the words of memory it reads (page tables, stack,
+//! code): a [`StackSource`] keeps both with what came of it, and as long as they are what they were,
+//! so is the stack. Comparing some forty words is what remains of a hit seen before.
+
+use super::depot::{StackDepot, StackId};
+use crate::address::{Pa, Va};
+use crate::guest::ModuleReader;
+use crate::image::function_table::ImageBytes;
+use crate::machine::probe::{Observed, Words};
+use crate::registers::Gpr;
+use crate::stack::capture::{CapturedFrame, Capturer, LiveRegisters};
+use crate::stack::modules::UnwindModules;
+use crate::symbols::Modules;
+use std::cell::RefCell;
+
+/// The number of walks kept: a power of two.
+const WALKS: usize = 256;
+/// The most words that a walk kept may have read.
+const WORDS: usize = 512;
+
+/// What a walk starts with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Start {
+    rip: u64,
+    rsp: u64,
+    root: Pa,
+    limit: usize,
+}
+
+/// A walk that has been made.
+#[derive(Clone, Debug)]
+struct KeptWalk {
+    start: Option<Start>,
+    /// What was read.
+    words: Words,
+    /// The other registers that were needed.
+    registers: Vec<(Gpr, u64)>,
+    frames: Vec<CapturedFrame>,
+    stack: StackId,
+}
+
+/// Captures stacks from a probe, each kept once. Modules are read when the guest is first seen, and
+/// again when it is in another process or its kernel has loaded another image.
+#[derive(Debug)]
+pub struct StackSource {
+    reader: ModuleReader,
+    modules: Modules,
+    processor: u32,
+    /// What modules and rules are right for.
+    generation: Option<(Pa, u64)>,
+    changes: u32,
+    capturer: Capturer,
+    walks: Vec<KeptWalk>,
+    /// The last walk's place.
+    last: usize,
+    depot: StackDepot,
+}
+
+/// The modules' images, as the unwinder asks for them.
+struct Images<'a>(&'a Modules);
+
+impl UnwindModules for Images<'_> {
+    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
+        let module = self.0.containing(address)?;
+        Some((module.base(), &**module.image()?))
+    }
+}
+
+/// The registers at a hit, of which those read are noted down but for RIP and RSP.
+struct Noted<'a> {
+    guest: &'a Observed<'a>,
+    read: RefCell<Vec<(Gpr, u64)>>,
+}
+
+impl LiveRegisters for Noted<'_> {
+    fn rip(&self) -> u64 {
+        self.guest.rip()
+    }
+
+    fn get(&self, register: Gpr) -> u64 {
+        let value = self.guest.register(register);
+        if register != Gpr::Rsp {
+            self.read.borrow_mut().push((register, value));
+        }
+        value
+    }
+}
+
+impl StackSource {
+    /// One that has seen nothing yet, and keeps at most `limit` stacks.
+    ///
+    /// ```
+    /// use poolhit::{Lab, hits::StackSource};
+    /// let source = StackSource::new(Lab::builder().build()?.module_reader(), 1000);
+    /// assert!(source.modules().is_empty() && source.stacks().is_empty());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn new(reader: ModuleReader, limit: usize) -> StackSource {
+        let empty = KeptWalk {
+            start: None,
+            words: Words::default(),
+            registers: Vec::new(),
+            frames: Vec::new(),
+            stack: StackId::NOT_KEPT,
+        };
+        StackSource {
+            reader,
+            modules: Modules::default(),
+            processor: 0,
+            generation: None,
+            changes: 0,
+            capturer: Capturer::new(),
+            walks: vec![empty; WALKS],
+            last: 0,
+            depot: StackDepot::new(limit),
+        }
+    }
+
+    /// Captures the guest's stack, at most `limit` frames of it, and says which of the
+    /// [`stacks`](Self::stacks) it is.
+    #[inline]
+    pub fn capture(&mut self, guest: &Observed<'_>, limit: usize) -> StackId {
+        let (rsp, root) = guest.place();
+        let start = Start {
+            rip: guest.rip(),
+            rsp: rsp.0,
+            root,
+            limit,
+        };
+        let place = place(&start);
+        let walk = &self.walks[place];
+        let known = walk.start == Some(start)
+            && guest.unchanged(&walk.words)
+            && walk
+                .registers
+                .iter()
+                .all(|(register, value)| guest.register(*register) == *value);
+        if !known {
+            self.walk(guest, start, place);
+        }
+        self.last = place;
+        self.walks[place].stack
+    }
+
+    /// The frames of the last stack captured.
+    #[inline]
+    pub fn frames(&self) -> &[CapturedFrame] {
+        &self.walks[self.last].frames
+    }
+
+    #[cold]
+    fn walk(&mut self, guest: &Observed<'_>, start: Start, place: usize) {
+        let noted = Noted {
+            guest,
+            read: RefCell::default(),
+        };
+        let (end, words) = guest.noting(|| {
+            let generation = Some((start.root, self.reader.generation(guest)));
+            if self.generation != generation {
+                self.generation = generation;
+                self.read_modules(guest);
+            }
+            let images = Images(&self.modules);
+            self.capturer.capture(&noted, guest, &images, start.limit)
+        });
+        let frames = self.capturer.frames();
+        let walk = &mut self.walks[place];
+        walk.stack = self.depot.intern(Va(start.rip), frames, end);
+        walk.frames.clear();
+        walk.frames.extend_from_slice(frames);
+        let words = words.filter(|words| words.len() <= WORDS);
+        walk.start = words.is_some().then_some(start);
+        walk.words = words.unwrap_or_default();
+        walk.registers = noted.read.into_inner();
+    }
+
+    #[cold]
+    fn read_modules(&mut self, guest: &Observed<'_>) {
+        let bases = guest.gs_bases();
+        self.modules = self.reader.read(guest, bases);
+        self.processor = self.reader.processor(guest, bases);
+        self.forget_rules();
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    /// The stacks captured.
+    pub fn stacks(&self) -> &StackDepot {
+        &self.depot
+    }
+
+    /// How often the modules have been read: names may be others when this is.
+    pub fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// The modules as of the last walk.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
+    /// The processor as of the last walk (`_KPRCB.Number`).
+    pub fn processor(&self) -> u32 {
+        self.processor
+    }
+
+    /// Forgets by what stacks are captured, as if there had been none.
+    pub fn forget_rules(&mut self) {
+        self.capturer.clear();
+        self.walks.iter_mut().for_each(|walk| walk.start = None);
+    }
+}
+
+/// The place in the table for a walk.
+#[inline]
+fn place(start: &Start) -> usize {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let key = start.rip ^ start.rsp.rotate_left(32);
+    (key.wrapping_mul(GOLDEN) >> 48) as usize & (WALKS - 1)
+}
+
+const _: () = assert!(WALKS.is_power_of_two());
