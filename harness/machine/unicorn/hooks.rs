@@ -26,6 +26,8 @@ pub struct State {
     pub exit: Option<Exit>,
     /// The breakpoint that the run starts at, and must not stop at again.
     pub resume_at: Option<u64>,
+    /// The breakpoint that the run ends at although it has been passed.
+    pub passed_at: Option<u64>,
     /// The machine's own instructions run, not the guest's: breakpoints do not count.
     pub aside: bool,
     /// The far call that stands for `syscall`.
@@ -58,6 +60,7 @@ impl State {
             charged: 0,
             exit: None,
             resume_at: None,
+            passed_at: None,
             aside: false,
             syscall_target: syscall_target.0,
             behind_gate: behind_gate.0,
@@ -281,6 +284,13 @@ pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
         address: Va(address),
     };
     if state.points.contains(&address) && offer(uc, point) {
+        let state = uc.get_data_mut();
+        if state.work_at(address) >= state.limit {
+            // What was charged has used the limit up.
+            state.exit.get_or_insert(Exit::Limit);
+            state.passed_at = Some(address);
+            let _ = uc.emu_stop();
+        }
         return;
     }
     let state = uc.get_data_mut();

@@ -144,6 +144,7 @@ impl Engine {
         state.limit = limit;
         state.exit = None;
         state.resume_at = resume_at;
+        state.passed_at = None;
         state.block = 0..0;
         let result = self.uc.emu_start(rip, 0, 0, 0);
         if let Some(kept) = self.uc.get_data_mut().refused.take() {
@@ -160,7 +161,7 @@ impl Engine {
         self.stopped_at = match exit {
             // a run that did nothing
             Exit::Limit if self.work() == work => self.stopped_at,
-            Exit::Limit | Exit::Halt => None,
+            Exit::Limit | Exit::Halt => self.uc.get_data().passed_at,
             // in front of an instruction whose breakpoint has been reported, now or before
             _ => Some(at),
         };

@@ -1,0 +1,4 @@
+//! Hits and breakpoints that do not stop the guest: the same as if they did.
+
+mod passing;
+mod recording;

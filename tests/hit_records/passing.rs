@@ -1,0 +1,123 @@
+//! Breakpoints with `k;g`: executed inside the run, they print what they print with stops.
+
+use poolhit::{Lab, Session};
+use proptest::prelude::*;
+
+/// Counts that come to the same as none, but are no constants: these commands are executed at stops.
+const SLOW_COUNT: &str = "@rip-@rip+100";
+
+/// Functions of the kernel, of a library in user mode, and the five hits.
+const PLACES: [&str; 9] = [
+    "nt!ExAllocatePoolWithTag",
+    "nt!NtDeviceIoControlFile",
+    "nt!KiSystemServiceCopyEnd",
+    "ntdll!ZwDeviceIoControlFile",
+    "KERNELBASE!DeviceIoControl",
+    "fffff800`014798f6",
+    "fffff800`01479900",
+    "fffff800`0160f5b7",
+    "fffff800`0160f5dd",
+];
+
+#[derive(Clone, Debug)]
+struct Case {
+    places: Vec<(usize, bool)>,
+    tag: &'static str,
+    /// The frames shown, if not all.
+    count: Option<u8>,
+    budget: u64,
+    break_in: Option<u64>,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let place = (0..PLACES.len(), any::<bool>());
+    (
+        prop::collection::vec(place, 1..5),
+        prop::sample::select(vec!["ffffff0f", "3261654c", "6b61654c"]),
+        prop::option::of(1u8..0x20),
+        1u64 << 12..1 << 21,
+        prop::option::of(1u64..400_000),
+    )
+        .prop_map(|(places, tag, count, budget, break_in)| Case {
+            places,
+            tag,
+            count,
+            budget,
+            break_in,
+        })
+}
+
+/// What the case prints, and the guest's state behind it.
+fn play(case: &Case, is_slow: bool) -> (String, u128) {
+    let mut session = Session::new(Lab::builder().build().unwrap());
+    let mut out = String::new();
+    session
+        .execute(&format!("ed nt!PoolHitTag {}", case.tag))
+        .unwrap();
+    for (place, is_patched) in &case.places {
+        let place = PLACES[*place];
+        if *is_patched && place.starts_with('f') {
+            session.execute(&format!("eb {place} 90")).unwrap();
+        }
+        let stack = match (is_slow, case.count) {
+            (false, None) => "k".to_string(),
+            (false, Some(count)) => format!("k {count:x}"),
+            (true, None) => format!("k {SLOW_COUNT}"),
+            (true, Some(count)) => format!("k @rip-@rip+{count:x}"),
+        };
+        let set = format!("bp {place} \"{stack};g\"");
+        session.execute(&set).unwrap();
+    }
+    session.set_budget(case.budget);
+    for _ in 0..4 {
+        if let Some(work) = case.break_in {
+            session.break_in_after(work);
+        }
+        match session.execute_to("g", &mut out) {
+            Ok(_) => out.push_str("stopped\n"),
+            Err(error) => out.push_str(&format!("{error}\n")),
+        }
+    }
+    (out, session.lab().machine().state_hash())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn passing_and_stopping_print_the_same(case in cases()) {
+        let (fast, slow) = (play(&case, false), play(&case, true));
+        prop_assert_eq!(fast.0, slow.0);
+        prop_assert_eq!(fast.1, slow.1, "the states differ");
+    }
+}
+
+/// The golden session's breakpoints, to the program's end: many buffers of output.
+#[test]
+fn a_long_run_prints_the_same() {
+    let case = Case {
+        places: vec![(5, true), (7, true), (0, false), (3, false)],
+        tag: "3261654c",
+        count: None,
+        budget: 1 << 31,
+        break_in: None,
+    };
+    let (fast, slow) = (play(&case, false), play(&case, true));
+    assert!(fast.0.len() > 1 << 20, "{} bytes", fast.0.len());
+    assert!(fast.0 == slow.0 && fast.1 == slow.1);
+}
+
+/// A breakpoint on an `int 3` goes on to it, and the `int 3` stops the guest.
+#[test]
+fn a_break_instruction_behind_a_breakpoint_still_stops() {
+    let case = Case {
+        places: vec![(5, false)],
+        tag: "3261654c",
+        count: None,
+        budget: 1 << 31,
+        break_in: None,
+    };
+    let (fast, slow) = (play(&case, false), play(&case, true));
+    assert_eq!(fast, slow);
+    assert!(fast.0.contains("Break instruction exception"));
+}
