@@ -99,7 +99,7 @@ struct Values {
 }
 
 impl Values {
-    /// Reads all registers it takes at once: RSP stands for those that a site does not need.
+    /// Reads all registers it takes at once; where a site does not need one, it is the tag's.
     #[inline]
     fn at(site: &HitSite, guest: &Observed<'_>) -> Values {
         let register = |location: Option<Location>| match location {
@@ -117,7 +117,8 @@ impl Values {
         let value = |location: Option<Location>, register: u64| match location? {
             Location::Register(_) => Some(register),
             Location::Stack(offset) => {
-                let at = Va(rsp).wrapping_add(i64::from(offset) as u64);
+                let (rsp, _) = guest.place();
+                let at = rsp.wrapping_add(i64::from(offset) as u64);
                 guest.read_u64(at).ok()
             }
         };
@@ -144,13 +145,16 @@ impl Probe for Recorder {
             Point::Breakpoint { address } => address,
         };
         let number = self.sites.iter().position(|site| site.address == address)?;
+        let site = &self.sites[number];
+        let sequence = self.hits;
+        let keeps = self.records.keeps(sequence);
+        let values = keeps.then(|| Values::at(site, guest));
         let stack = self.source.capture(guest, FRAME_LIMIT);
         // The function that compares is the innermost frame.
         let caller = match self.source.frames() {
             [site, caller, ..] => Some((site.return_address, caller.child_sp)),
             _ => None,
         };
-        let sequence = self.hits;
         self.hits += 1;
         self.by_site[number] += 1;
         if let Some(index) = stack.index() {
@@ -159,11 +163,9 @@ impl Probe for Recorder {
             }
             self.by_stack[index] += 1;
         }
-        if !self.records.keeps(sequence) {
+        let Some(values) = values else {
             return Some(Pass::default());
-        }
-        let site = &self.sites[number];
-        let values = Values::at(site, guest);
+        };
         let mut record = Record {
             sequence,
             work: guest.work(),
