@@ -40,6 +40,16 @@ fn looping() -> (Session, HitSite) {
     (session, site)
 }
 
+/// The same with the `int 3` made a `nop`, and a breakpoint on it as in the golden session.
+fn printing() -> Session {
+    let (mut session, site) = looping();
+    let address = site.address;
+    session
+        .execute(&format!("eb {address} 90; bp {address} \"k;g\""))
+        .expect("a breakpoint can be set");
+    session
+}
+
 /// Runs so many rounds.
 fn rounds(session: &mut Session, count: u64, round: u64) {
     session.set_budget(count * round);
@@ -72,11 +82,7 @@ fn hit(criterion: &mut Criterion) {
         bencher.iter_custom(|count| captured(&mut session, count));
     });
 
-    let (mut session, site) = looping();
-    let address = site.address;
-    session
-        .execute(&format!("eb {address} 90; bp {address} \"k;g\""))
-        .expect("a breakpoint can be set");
+    let mut session = printing();
     criterion.bench_function("hit/print_kg", |bencher| {
         bencher.iter_custom(|count| printed(&mut session, count));
     });
@@ -125,5 +131,42 @@ impl std::fmt::Write for Length {
     }
 }
 
-criterion_group!(benches, hit);
+/// The fastest of many short runs of each, in turns, as ratios to the bare trap: what holds on a
+/// machine with other work too.
+fn ratios(_: &mut Criterion) {
+    const ROUNDS: u64 = 2_000;
+    const TURNS: usize = 300;
+    let mut bare = Bare::new();
+    let (mut recorded, _) = looping();
+    recorded.record_hits(Keep::Last(1 << 12));
+    let (mut counted, _) = looping();
+    counted.record_hits(Keep::Counts);
+    let mut printing = printing();
+    let mut fastest = [Duration::MAX; 4];
+    for _ in 0..TURNS {
+        bare.set_rounds(ROUNDS);
+        let times = [
+            timed(|| bare.run()),
+            captured(&mut recorded, ROUNDS),
+            captured(&mut counted, ROUNDS),
+            printed(&mut printing, ROUNDS),
+        ];
+        for (fastest, time) in fastest.iter_mut().zip(times) {
+            *fastest = time.min(*fastest);
+        }
+    }
+    let names = [
+        "engine/int3_bare",
+        "hit/capture",
+        "hit/capture_count",
+        "hit/print_kg",
+    ];
+    for (name, time) in names.into_iter().zip(fastest) {
+        let each = time.as_secs_f64() * 1e9 / ROUNDS as f64;
+        let ratio = time.as_secs_f64() / fastest[0].as_secs_f64();
+        println!("{name:24} {each:8.1} ns {ratio:6.2}");
+    }
+}
+
+criterion_group!(benches, hit, ratios);
 criterion_main!(benches);

@@ -104,16 +104,11 @@ impl Values {
     fn at(site: &HitSite, guest: &Observed<'_>) -> Values {
         let register = |location: Option<Location>| match location {
             Some(Location::Register(register)) => register,
-            _ => Gpr::Rsp,
+            _ => site.tag,
         };
         let first = site.bytes.or(site.block);
-        let wanted = [
-            site.tag,
-            register(first),
-            register(site.pool_type),
-            Gpr::Rsp,
-        ];
-        let [tag, first_value, pool_type, rsp] = guest.some_registers(wanted);
+        let wanted = [site.tag, register(first), register(site.pool_type)];
+        let [tag, first_value, pool_type] = guest.three_registers(wanted);
         let value = |location: Option<Location>, register: u64| match location? {
             Location::Register(_) => Some(register),
             Location::Stack(offset) => {
