@@ -5,7 +5,6 @@ use super::depot::{StackDepot, StackId};
 use super::record::{BLOCK, BYTES, Hit, Keep, POOL_TYPE, Record, Records};
 use super::site::{HitKind, HitSite};
 use super::source::StackSource;
-use crate::address::Va;
 use crate::guest::ModuleReader;
 use crate::machine::probe::{Observed, Pass, Point, Probe, ReturnWatch};
 use crate::memory::ReadMemory;
