@@ -83,9 +83,10 @@ impl PassingCommands for PassingStacks {
             let named = CallStack::of_capture(kept.at, kept.frames, kept.end, modules);
             self.texts[number] = Some(StackText::new(&named));
         }
-        let text = self.texts[number].as_ref()?;
+        let text = self.texts[number].as_mut()?;
         let frames = self.source.frames().iter();
-        text.write(&mut self.out, frames.map(|frame| frame.child_sp));
+        let text = text.with(frames.map(|frame| frame.child_sp));
+        self.out.extend_from_slice(text);
         Some(STOP_WORK)
     }
 

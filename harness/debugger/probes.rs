@@ -90,6 +90,20 @@ impl Session {
         self.probe()?.recorder.as_ref()
     }
 
+    /// The same, to change it: to have it forget what it has learnt.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, hits::Keep};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// session.record_hits(Keep::Counts);
+    /// session.recorded_hits_mut().unwrap().forget_rules();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recorded_hits_mut(&mut self) -> Option<&mut Recorder> {
+        let machine = self.lab_mut().machine_mut();
+        machine.probe_mut::<SessionProbe>()?.recorder.as_mut()
+    }
+
     /// Ends recording: the guest stops at hits again. Gives what has been recorded.
     ///
     /// ```

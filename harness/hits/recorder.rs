@@ -5,7 +5,6 @@ use super::depot::{StackDepot, StackId};
 use super::record::{BLOCK, BYTES, Hit, Keep, POOL_TYPE, Record, Records};
 use super::site::{HitKind, HitSite};
 use super::source::StackSource;
-use crate::address::Va;
 use crate::guest::ModuleReader;
 use crate::machine::probe::{Observed, Pass, Point, Probe, ReturnWatch};
 use crate::memory::ReadMemory;
@@ -99,25 +98,21 @@ struct Values {
 }
 
 impl Values {
-    /// Reads all registers it takes at once: RSP stands for those that a site does not need.
+    /// Reads all registers it takes at once; where a site does not need one, it is the tag's.
     #[inline]
     fn at(site: &HitSite, guest: &Observed<'_>) -> Values {
         let register = |location: Option<Location>| match location {
             Some(Location::Register(register)) => register,
-            _ => Gpr::Rsp,
+            _ => site.tag,
         };
         let first = site.bytes.or(site.block);
-        let wanted = [
-            site.tag,
-            register(first),
-            register(site.pool_type),
-            Gpr::Rsp,
-        ];
-        let [tag, first_value, pool_type, rsp] = guest.some_registers(wanted);
+        let wanted = [site.tag, register(first), register(site.pool_type)];
+        let [tag, first_value, pool_type] = guest.three_registers(wanted);
         let value = |location: Option<Location>, register: u64| match location? {
             Location::Register(_) => Some(register),
             Location::Stack(offset) => {
-                let at = Va(rsp).wrapping_add(i64::from(offset) as u64);
+                let (rsp, _) = guest.place();
+                let at = rsp.wrapping_add(i64::from(offset) as u64);
                 guest.read_u64(at).ok()
             }
         };
@@ -144,13 +139,16 @@ impl Probe for Recorder {
             Point::Breakpoint { address } => address,
         };
         let number = self.sites.iter().position(|site| site.address == address)?;
+        let site = &self.sites[number];
+        let sequence = self.hits;
+        let keeps = self.records.keeps(sequence);
+        let values = keeps.then(|| Values::at(site, guest));
         let stack = self.source.capture(guest, FRAME_LIMIT);
         // The function that compares is the innermost frame.
         let caller = match self.source.frames() {
             [site, caller, ..] => Some((site.return_address, caller.child_sp)),
             _ => None,
         };
-        let sequence = self.hits;
         self.hits += 1;
         self.by_site[number] += 1;
         if let Some(index) = stack.index() {
@@ -159,11 +157,9 @@ impl Probe for Recorder {
             }
             self.by_stack[index] += 1;
         }
-        if !self.records.keeps(sequence) {
+        let Some(values) = values else {
             return Some(Pass::default());
-        }
-        let site = &self.sites[number];
-        let values = Values::at(site, guest);
+        };
         let mut record = Record {
             sequence,
             work: guest.work(),

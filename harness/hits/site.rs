@@ -106,7 +106,7 @@ struct Comparison {
 /// operand, a `je` or `jne` follows (with nothing between that changes flags, goes elsewhere or
 /// writes to the register), and the way of equality comes to an `int 3` over nothing but `nop` and
 /// `jmp`. Where several comparisons share an `int 3`, the first is given; if they compare different
-/// registers, none is, since the tag could be in either.
+/// registers or are in different functions, none is, since nothing tells which of them it was.
 ///
 /// Images are not trusted: at most [`REFERENCE_LIMIT`] comparisons are looked at, and about
 /// [`STEP_LIMIT`] instructions for all of them together; what is behind these limits is left out, or
@@ -176,11 +176,14 @@ pub fn hit_sites(image: &PeImage, symbols: &SymbolTable, base: Va) -> Vec<HitSit
     one_each(sites)
 }
 
-/// Of the sites that share an `int 3` the first, if they agree on the tag's register.
+/// Of the sites that share an `int 3` the first, if they agree on the function and the tag's register.
 fn one_each(sites: Vec<HitSite>) -> Vec<HitSite> {
     sites
         .chunk_by(|a, b| a.address == b.address)
-        .filter(|same| same.iter().all(|site| site.tag == same[0].tag))
+        .filter(|same| {
+            let first = (same[0].function, same[0].tag);
+            same.iter().all(|site| (site.function, site.tag) == first)
+        })
         .map(|same| same[0])
         .collect()
 }

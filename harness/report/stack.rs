@@ -28,12 +28,12 @@ pub fn write_stack(out: &mut dyn Write, stack: &CallStack) -> fmt::Result {
 const HEADER: &str = "Child-SP          RetAddr           Call Site\n";
 
 /// The listing of a stack that is to be written again and again: between two times that the same
-/// calls are made, nothing but the stack pointers changes.
+/// calls are made, nothing but the stack pointers can change.
 #[derive(Clone, Debug)]
 pub(crate) struct StackText {
-    text: String,
-    /// Where each row starts, with its stack pointer.
-    rows: Vec<usize>,
+    text: Vec<u8>,
+    /// Where each row starts, and the stack pointer that is there.
+    rows: Vec<(usize, Va)>,
 }
 
 impl StackText {
@@ -41,24 +41,27 @@ impl StackText {
         let mut text = String::from(HEADER);
         let mut rows = Vec::new();
         for frame in &stack.frames {
-            rows.push(text.len());
+            rows.push((text.len(), frame.child_sp));
             let (child_sp, return_address) = (frame.child_sp, frame.return_address);
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{child_sp} {return_address} {frame}");
         }
+        let text = text.into_bytes();
         StackText { text, rows }
     }
 
-    /// Appends the listing with these stack pointers in it.
+    /// The listing with these stack pointers in it: UTF-8.
     #[inline]
-    pub fn write(&self, out: &mut Vec<u8>, pointers: impl Iterator<Item = Va>) {
-        let start = out.len();
-        out.extend_from_slice(self.text.as_bytes());
-        for (row, pointer) in self.rows.iter().zip(pointers) {
-            if let Some(place) = out[start + row..].first_chunk_mut() {
-                *place = digits(pointer);
+    pub fn with(&mut self, pointers: impl Iterator<Item = Va>) -> &[u8] {
+        for ((row, known), pointer) in self.rows.iter_mut().zip(pointers) {
+            if *known != pointer {
+                *known = pointer;
+                if let Some(place) = self.text[*row..].first_chunk_mut() {
+                    *place = digits(pointer);
+                }
             }
         }
+        &self.text
     }
 }
 

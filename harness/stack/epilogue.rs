@@ -26,6 +26,10 @@ use crate::registers::{Gpr, Registers};
 
 /// More bytes than the longest epilogue: `lea` (8), fifteen pops (23), `add` (7), `jmp` (7).
 const LONGEST: usize = 48;
+/// The bytes looked at first; most code is no epilogue, and shows it at once.
+const FIRST: usize = 16;
+/// The longest instruction that an epilogue may have: `lea rsp, [r12 + disp32]`.
+const LONGEST_INSTRUCTION: usize = 8;
 
 /// How an epilogue ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,13 +69,33 @@ pub(super) fn finish(
     memory: &dyn ReadMemory,
 ) -> Result<Option<Ending>, StepError> {
     let mut buffer = [0; LONGEST];
-    let present = memory.read_partial(at, &mut buffer);
+    // No more than is needed, since whoever keeps what comes of it has to compare it.
+    let mut present = memory.read_partial(at, &mut buffer[..FIRST]);
+    if !shows_its_end(&buffer[..present]) {
+        present = memory.read_partial(at, &mut buffer);
+    }
     let code = &buffer[..present];
     if let Some(ending) = recognise(function, base, at, code)? {
         perform(code, registers, memory)?;
         return Ok(Some(ending));
     }
     finish_described(function, base, at, registers, memory)
+}
+
+/// Whether `code` is enough to say if it is the rest of an epilogue.
+fn shows_its_end(code: &[u8]) -> bool {
+    let mut done = 0;
+    while let Some((instruction, length)) = decode(&code[done..]) {
+        done += length;
+        let goes_on = matches!(
+            instruction,
+            Instruction::AddRsp(_) | Instruction::Pop(_) | Instruction::LeaRsp { .. }
+        );
+        if !goes_on {
+            return true;
+        }
+    }
+    code.len() - done >= LONGEST_INSTRUCTION
 }
 
 /// Decides whether `code`, which is at `at`, is the rest of an epilogue.

@@ -44,16 +44,36 @@ pub struct Assembled {
     pub breaks: Vec<u32>,
 }
 
-/// Registers are used as they come; RSP is moved only by constants, pushes and pops, or set to RBP,
-/// and addresses are computed only from it: what the analysis takes for granted about code.
+/// RSP is moved only by constants, pushes and pops, or set to RBP, and addresses are computed only
+/// from it: what the analysis takes for granted about code. Writing over some bytes of an address
+/// makes another one; so functions either do that, or go through addresses.
 pub fn function() -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec(op(), 1..40)
+    let bytes = op(any_size(), -16..96, 1, Just(Op::Break));
+    let through = prop_oneof![
+        2 => (register(), register()).prop_map(|(pointer, from)| Op::StoreThrough(pointer, from)),
+        2 => (register(), register()).prop_map(|(to, pointer)| Op::LoadThrough(to, pointer)),
+        1 => Just(Op::Copy(Gpr::Rsp, Gpr::Rbp, 8)),
+        2 => Just(Op::Call),
+    ];
+    let pointers = op(
+        prop_oneof![2 => Just(8_u8), 1 => Just(4)],
+        -4..24,
+        4,
+        through,
+    );
+    prop_oneof![
+        1 => prop::collection::vec(bytes, 1..40),
+        3 => prop::collection::vec(pointers, 1..40),
+    ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let any = || prop::sample::select(&Gpr::ALL[..]);
-    // Few registers meet often.
-    let few = vec![
+fn any_size() -> impl Strategy<Value = u8> + Clone {
+    prop_oneof![4 => Just(8_u8), 2 => Just(4), 1 => Just(2), 1 => Just(1)]
+}
+
+/// Few registers meet often.
+fn register() -> impl Strategy<Value = Gpr> {
+    let few = &[
         Gpr::Rcx,
         Gpr::Rdx,
         Gpr::Rbx,
@@ -62,33 +82,38 @@ fn op() -> impl Strategy<Value = Op> {
         Gpr::R8,
         Gpr::R12,
     ];
-    let one = move || {
-        let few = prop::sample::select(few.clone());
-        let any = any().prop_filter("the stack's", |register| *register != Gpr::Rsp);
-        prop_oneof![4 => few, 1 => any]
-    };
-    let offset = || prop_oneof![4 => (-2_i8..12).prop_map(|at| at * 8), 1 => -16_i8..96];
-    let size = || prop_oneof![4 => Just(8_u8), 2 => Just(4), 1 => Just(2), 1 => Just(1)];
-    let frame = prop_oneof![(-6_i8..6).prop_map(|by| Op::Address(Gpr::Rsp, by * 8))];
+    let few = prop::sample::select(&few[..]);
+    let any = prop::sample::select(&Gpr::ALL[..]);
+    let any = any.prop_filter("the stack's", |register| *register != Gpr::Rsp);
+    prop_oneof![4 => few, 1 => any]
+}
+
+fn op(
+    size: impl Strategy<Value = u8> + Clone + 'static,
+    offsets: std::ops::Range<i8>,
+    unit: i8,
+    other: impl Strategy<Value = Op> + 'static,
+) -> impl Strategy<Value = Op> {
+    let one = register;
+    let size = || size.clone();
+    let any = move || offsets.clone().prop_map(move |at| at * unit);
+    let offset = || prop_oneof![4 => (-2_i8..12).prop_map(|at| at * 8), 1 => any()];
     prop_oneof![
         6 => (one(), one(), size()).prop_map(|(to, from, size)| Op::Copy(to, from, size)),
-        1 => Just(Op::Copy(Gpr::Rsp, Gpr::Rbp, 8)),
         1 => one().prop_map(|to| Op::Copy(to, Gpr::Rsp, 8)),
         6 => (offset(), one(), size()).prop_map(|(at, from, size)| Op::Store(at, from, size)),
         6 => (one(), offset(), size()).prop_map(|(to, at, size)| Op::Load(to, at, size)),
-        2 => (one(), one()).prop_map(|(pointer, from)| Op::StoreThrough(pointer, from)),
-        2 => (one(), one()).prop_map(|(to, pointer)| Op::LoadThrough(to, pointer)),
         3 => one().prop_map(Op::Push),
         3 => one().prop_map(Op::Pop),
         2 => (one(), offset()).prop_map(|(to, at)| Op::Address(to, at)),
-        3 => frame,
+        3 => (-6_i8..6).prop_map(|by| Op::Address(Gpr::Rsp, by * 8)),
         1 => one().prop_map(Op::Clear),
         1 => (one(), one()).prop_map(|(a, b)| Op::Exchange(a, b)),
         2 => one().prop_map(Op::Test),
-        2 => Just(Op::Call),
         1 => (0_usize..40).prop_map(Op::Jump),
         3 => (0_u8..16, 0_usize..40).prop_map(|(when, to)| Op::JumpIf(when, to)),
         1 => Just(Op::Break),
+        6 => other,
     ]
 }
 

@@ -231,8 +231,8 @@ impl State {
         let of = |register: Register| gpr(register).map(|register| self.get(register));
         let is_stack = |value: Option<Value>| matches!(value, Some(Value::Stack(_)));
         if !is_stack(of(base)) {
-            let somewhere = is_stack(of(index));
-            return match somewhere {
+            // RSP is always somewhere on the stack.
+            return match is_stack(of(index)) || base.full_register() == Register::RSP {
                 true => Operand::Indexed(None),
                 false => Operand::Elsewhere,
             };
@@ -257,17 +257,12 @@ impl State {
         )
     }
 
-    fn load(&self, at: i32, bytes: usize) -> Value {
+    /// What is at a stack address, all of it or its low 32 bits.
+    fn load(&self, at: i32) -> Value {
         let found = self.slots.iter().find(|slot| slot.at == at);
-        let Some(slot) = found.filter(|_| bytes >= 4) else {
-            return Value::Unknown;
-        };
-        let value = Value::Argument(slot.number, slot.width);
-        if bytes == 8 {
-            value
-        } else {
-            value.doubleword()
-        }
+        found.map_or(Value::Unknown, |slot| {
+            Value::Argument(slot.number, slot.width)
+        })
     }
 
     /// `bytes` are written; 0 is an unknown number.
@@ -313,12 +308,11 @@ impl State {
                     };
                     (self.get(source), instruction.op1_register().size())
                 } else {
-                    let bytes = instruction.memory_size().size();
                     let value = match self.memory(instruction) {
-                        Operand::Stack(at) => self.load(at, bytes),
+                        Operand::Stack(at) => self.load(at),
                         _ => Value::Unknown,
                     };
-                    (value, bytes)
+                    (value, instruction.memory_size().size())
                 };
                 let value = match (bytes, from_bytes) {
                     (8, 8) => value,
@@ -411,11 +405,11 @@ impl State {
         };
         let top = self.get(Gpr::Rsp).moved(-bytes);
         self.set(Gpr::Rsp, top);
-        if let Value::Stack(at) = top {
-            self.store(Operand::Stack(at), bytes as usize, value);
-        } else {
-            self.expose_value(value);
-        }
+        let operand = match top {
+            Value::Stack(at) => Operand::Stack(at),
+            _ => Operand::Indexed(None),
+        };
+        self.store(operand, bytes as usize, value);
         true
     }
 
@@ -429,7 +423,7 @@ impl State {
         };
         let top = self.get(Gpr::Rsp);
         let value = match top {
-            Value::Stack(at) => self.load(at, 8),
+            Value::Stack(at) => self.load(at),
             _ => Value::Unknown,
         };
         self.set(Gpr::Rsp, top.moved(8));

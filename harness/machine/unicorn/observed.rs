@@ -117,7 +117,7 @@ const NO_PAGE: (u64, u64) = (u64::MAX, 0);
 pub struct Observed<'a> {
     handle: Handle<'a>,
     ram: RamView,
-    root: Cell<Option<Pa>>,
+    place: Cell<Option<(Va, Pa)>>,
     rip: u64,
     work: u64,
     /// Pages translated, each in the place of its number: the virtual page and the physical one.
@@ -134,7 +134,7 @@ impl<'a> Observed<'a> {
         Observed {
             handle: Handle::of(uc),
             ram: state.ram,
-            root: Cell::new(None),
+            place: Cell::new(None),
             rip,
             work: state.work_at(rip),
             pages: [const { Cell::new(NO_PAGE) }; PAGES],
@@ -210,18 +210,24 @@ impl<'a> Observed<'a> {
         self.handle.gpr(register)
     }
 
-    /// Some general-purpose registers at once, which costs less than one after the other.
+    /// Three registers; with [`place`](Self::place) afterwards, all are read at once, which costs less
+    /// than one after the other.
     #[inline]
-    pub fn some_registers<const N: usize>(&self, registers: [Gpr; N]) -> [u64; N] {
-        self.handle.some(registers)
+    pub fn three_registers(&self, registers: [Gpr; 3]) -> [u64; 3] {
+        let (rsp, root, values) = self.handle.place_and(registers);
+        self.place.set(Some((Va(rsp), Pa(root))));
+        values
     }
 
     /// Where the guest is: the stack pointer and CR3.
     #[inline]
     pub fn place(&self) -> (Va, Pa) {
-        let (rsp, root) = self.handle.place();
-        self.root.set(Some(Pa(root)));
-        (Va(rsp), Pa(root))
+        self.place.get().unwrap_or_else(|| {
+            let (rsp, root) = self.handle.place();
+            let place = (Va(rsp), Pa(root));
+            self.place.set(Some(place));
+            place
+        })
     }
 
     /// All registers.
@@ -241,11 +247,7 @@ impl<'a> Observed<'a> {
     /// The top page table (CR3).
     #[inline]
     pub fn root(&self) -> Pa {
-        self.root.get().unwrap_or_else(|| {
-            let root = Pa(self.handle.read(Reg::CR3));
-            self.root.set(Some(root));
-            root
-        })
+        self.place().1
     }
 
     /// The current privilege level.

@@ -189,9 +189,12 @@ impl<'a> Handle<'a> {
         values
     }
 
+    /// RSP, CR3, and three more.
     #[inline]
-    pub fn some<const N: usize>(self, registers: [Gpr; N]) -> [u64; N] {
-        self.batch(registers.map(|register| GPRS[register as usize]))
+    pub fn place_and(self, registers: [Gpr; 3]) -> (u64, u64, [u64; 3]) {
+        let [a, b, c] = registers.map(|register| GPRS[register as usize]);
+        let [rsp, root, a, b, c] = self.batch([Reg::RSP, Reg::CR3, a, b, c]);
+        (rsp, root, [a, b, c])
     }
 
     /// RSP and CR3.

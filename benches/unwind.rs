@@ -1,0 +1,62 @@
+//! Walking the golden hit's stack at a stop, and naming what is on it.
+#![allow(missing_docs)]
+
+#[allow(dead_code)]
+#[path = "fixture/looping.rs"]
+mod looping;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use looping::looping;
+use poolhit::address::Va;
+use poolhit::image::function_table::ImageBytes;
+use poolhit::stack::capture::Capturer;
+use poolhit::stack::modules::UnwindModules;
+use poolhit::stack::walk::walk;
+use poolhit::symbols::Modules;
+use std::hint::black_box;
+
+struct Images<'a>(&'a Modules);
+
+impl UnwindModules for Images<'_> {
+    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
+        let module = self.0.containing(address)?;
+        Some((module.base(), &**module.image()?))
+    }
+}
+
+fn unwind(criterion: &mut Criterion) {
+    let (session, _) = looping();
+    let (registers, machine) = (session.registers(), session.lab().machine());
+    let images = Images(session.modules());
+    let mut capturer = Capturer::new();
+    criterion.bench_function("unwind/warm", |bencher| {
+        bencher.iter(|| black_box(capturer.capture(&registers, machine, &images, 256)));
+    });
+    assert_eq!(capturer.frames().len(), 11);
+    criterion.bench_function("unwind/cold", |bencher| {
+        bencher.iter(|| {
+            capturer.clear();
+            black_box(capturer.capture(&registers, machine, &images, 256))
+        });
+    });
+    criterion.bench_function("unwind/full", |bencher| {
+        bencher.iter(|| black_box(walk(&registers, machine, &images, 256)));
+    });
+
+    let addresses: Vec<_> = capturer
+        .frames()
+        .iter()
+        .map(|frame| frame.return_address)
+        .filter(|address| address.0 != 0)
+        .collect();
+    let mut turn = addresses.iter().cycle();
+    criterion.bench_function("symbol/lookup", |bencher| {
+        bencher.iter(|| {
+            let address = *turn.next().expect("it goes round");
+            black_box(session.modules().nearest(address)).is_some()
+        });
+    });
+}
+
+criterion_group!(benches, unwind);
+criterion_main!(benches);
