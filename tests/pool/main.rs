@@ -2,6 +2,7 @@
 //! guest's code: random sequences of requests, and what the pool's own structures say after each.
 
 mod corruption;
+mod execution;
 mod flags;
 mod free_lists;
 mod guest;
