@@ -3,6 +3,7 @@
 
 mod corruption;
 mod execution;
+mod exhaustion;
 mod flags;
 mod free_lists;
 mod guest;
