@@ -77,7 +77,7 @@ fn a_driver_that_faults_is_a_bug_check() {
     };
     bug_checks(&[0xcd, 0x80], unexpected);
     // without memory: in the program's half, and in the kernel's
-    for address in [0x1234_5678, 0xfffffa80_0eee_0000] {
+    for address in [0x1234_5678, 0xfffffa80_0eee0000] {
         for (bytes, access) in [([0x8b, 0x00], Access::Read), ([0x89, 0x00], Access::Write)] {
             let code = Code::default().set(RAX, address).raw(&bytes).0;
             bug_checks(&code, page_fault(address, access, DRIVER_CODE + 10));
@@ -111,9 +111,18 @@ fn a_driver_that_faults_at_a_raised_level_is_a_bug_check() {
 
 #[test]
 fn a_driver_that_jumps_away_does_not_boot() {
-    for target in [0, 0xd_f000, 0xfffff800_01653000, 0xfffffa80_00000000] {
-        let code = Code::default().set(RAX, target).raw(&[0xff, 0xe0]).0;
-        bug_checks(&code, page_fault(target, Access::Execute, target));
+    let jump = |target| Code::default().set(RAX, target).raw(&[0xff, 0xe0]).0;
+    for target in [0, 0xfffffa80_0eee0000] {
+        bug_checks(&jump(target), page_fault(target, Access::Execute, target));
+    }
+    // the program's stack, the kernel's data, paged pool: ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, with
+    // the contents of the page table entry
+    const PRESENT_NO_EXECUTE: u64 = 1 << 63 | 1;
+    for target in [0xd_f000, 0xfffff800_01653000, 0xfffff8a0_00000000] {
+        let check = boot_bug_check(&jump(target));
+        assert_eq!((check.code, check.parameters[0]), (0xfc, target));
+        let protection = check.parameters[1] & PRESENT_NO_EXECUTE;
+        assert_eq!(protection, PRESENT_NO_EXECUTE);
     }
     // the program's own code may run in ring 0, but finds no user mode around it
     let program = Lab::builder().build().unwrap().bases().program.0;

@@ -2,6 +2,7 @@
 //! Code Reference"), and a lab that can be restored and used again.
 
 use crate::guest::Pool;
+use poolhit::Lab;
 use poolhit::guest::{BugCheck, CallError};
 
 const TAG: u64 = u32::from_le_bytes(*b"TstC") as u64;
@@ -89,14 +90,37 @@ fn a_double_free_is_a_bad_pool_caller() {
         );
         works_again(&mut pool);
     }
-    for (kind, code) in [(0, 0x44), (1, 0x50)] {
+    for kind in 0..2 {
         let block = allocate(&mut pool, kind, 0x2000, TAG);
         free(&mut pool, block, TAG).unwrap();
         let check = bug_check(free(&mut pool, block, TAG));
-        assert_eq!(
-            (check.code, check.parameters),
-            (BAD_POOL_CALLER, [code, block, 0, 0])
-        );
+        let expected = no_large_allocation(kind, block, 256 << 20);
+        assert_eq!((check.code, check.parameters), (BAD_POOL_CALLER, expected));
+        works_again(&mut pool);
+    }
+}
+
+/// The parameters of bug check C2 for a page's first address that no allocation has: of nonpaged pool
+/// the address alone; of paged pool also "Start offset, in pages, from beginning of paged pool" and
+/// "Size of paged pool, in bytes".
+fn no_large_allocation(kind: u64, address: u64, size: u64) -> [u64; 4] {
+    match kind {
+        0 => [0x44, address, 0, 0],
+        _ => [0x50, address, (address - 0xffff_f8a0_0000_0000) >> 12, size],
+    }
+}
+
+#[test]
+fn a_page_inside_a_large_allocation_is_a_bad_pool_caller() {
+    let size = 1 << 20;
+    let lab = Lab::builder().memory(8 << 20).paged_pool_limit(size);
+    let mut pool = Pool::of(lab.build().unwrap());
+    for kind in 0..2 {
+        let block = allocate(&mut pool, kind, 0x3000, TAG);
+        let inside = block + 0x2000;
+        let check = bug_check(free(&mut pool, inside, TAG));
+        let expected = no_large_allocation(kind, inside, size);
+        assert_eq!((check.code, check.parameters), (BAD_POOL_CALLER, expected));
         works_again(&mut pool);
     }
 }
@@ -162,11 +186,29 @@ fn a_free_list_that_does_not_agree_is_a_bad_pool_header() {
         block,
         &[block.to_le_bytes(), (block + 0x10).to_le_bytes()].concat(),
     );
+    pool.write_words(block + 0x10, &[0x4141]);
     let check = bug_check(pool.try_call("ExAllocatePoolWithTag", &[0, 0x400, TAG]));
+    // the links read back: Flink->Blink, Blink->Flink
     assert_eq!(
-        (check.code, check.parameters[..2].to_vec()),
-        (BAD_POOL_HEADER, vec![3, block])
+        (check.code, check.parameters),
+        (BAD_POOL_HEADER, [3, block, block + 0x10, 0x4141])
     );
+    works_again(&mut pool);
+}
+
+/// 7 is "The pool block header size is corrupt", 8 "The pool block header size is zero"; the bad entry
+/// is the last parameter, the one before it is reserved.
+#[test]
+fn a_listed_block_of_another_size_is_a_bad_pool_header() {
+    let mut pool = Pool::new();
+    for (units, code) in [(0u8, 8), (1, 7), (0x40, 7)] {
+        pool.restore();
+        let block = freed_alone(&mut pool);
+        pool.write(block - 14, &[units]);
+        let check = bug_check(pool.try_call("ExAllocatePoolWithTag", &[0, 0x400, TAG]));
+        assert_eq!((check.code, check.parameters[0]), (BAD_POOL_HEADER, code));
+        assert_eq!((check.parameters[1], check.parameters[3]), (0, block - 16));
+    }
     works_again(&mut pool);
 }
 

@@ -73,7 +73,10 @@ impl Pool {
     }
 
     pub fn with_memory(bytes: u64) -> Pool {
-        let mut lab = Lab::builder().memory(bytes).build().unwrap();
+        Pool::of(Lab::builder().memory(bytes).build().unwrap())
+    }
+
+    pub fn of(mut lab: Lab) -> Pool {
         let start = lab.machine_mut().save().unwrap();
         Pool { lab, start }
     }

@@ -2,6 +2,8 @@
 //! guest's code: random sequences of requests, and what the pool's own structures say after each.
 
 mod corruption;
+mod execution;
+mod exhaustion;
 mod flags;
 mod free_lists;
 mod guest;

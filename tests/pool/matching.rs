@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::cell::RefCell;
 
+/// Bytes of a block that a processor's cache takes back.
+const CACHEABLE: u64 = 0x10;
+
 /// A tag and a hit tag that are equal, differ in one bit, or have nothing to do with each other.
 fn pairs() -> impl Strategy<Value = (u32, u32)> {
     let tag = any::<u32>().prop_filter("tags that stop the kernel", |tag| {
@@ -29,7 +32,7 @@ fn ten_thousand_cases_of_matching() {
         cases: 10_000,
         ..ProptestConfig::default()
     };
-    let sizes = prop::sample::select(vec![0x10u64, 0x300, 0x1800]);
+    let sizes = prop::sample::select(vec![CACHEABLE, 0x300, 0x1800]);
     let result = TestRunner::new(config).run(&(pairs(), 0..2u64, sizes), |case| {
         let ((tag, hit_tag), kind, bytes) = case;
         let mut pool = pool.borrow_mut();
@@ -39,6 +42,12 @@ fn ten_thousand_cases_of_matching() {
         prop_assert_eq!(allocated.hits.len(), usize::from(tag == hit_tag));
         let freed = pool.call("ExFreePoolWithTag", &[allocated.value, tag.into()]);
         prop_assert_eq!(freed.hits.len(), usize::from(tag & 0x7fff_ffff == hit_tag));
+        if bytes == CACHEABLE {
+            // The same block again, from the processor's cache.
+            let again = pool.call("ExAllocatePoolWithTag", &[kind, bytes, tag.into()]);
+            prop_assert_eq!(again.value, allocated.value);
+            prop_assert_eq!(again.hits.len(), usize::from(tag == hit_tag));
+        }
         Ok(())
     });
     if let Err(error) = result {
