@@ -7,11 +7,14 @@ pub mod debug_port;
 mod exit;
 mod fault_code;
 mod interrupt;
+mod page_set;
 pub mod paging;
 mod ram;
 mod ring_gate;
+mod saved_memory;
 mod snapshot;
 mod unicorn;
+mod written_pages;
 
 pub use exit::{Exit, Fault};
 use interrupt::INTERRUPT_FLAG;
@@ -211,9 +214,9 @@ impl Machine {
         self.engine.port().send(byte);
     }
 
-    /// A hash of what the guest can see: memory, integer and vector registers, system registers,
-    /// what waits at the debug port, and the work done. The x87 unit's registers are not in it. Two
-    /// machines with the same history have the same hash.
+    /// A hash of what the guest can see: memory, integer, floating-point and vector registers, system
+    /// registers, what waits at the debug port, and the work done. Two machines with the same
+    /// history have the same hash.
     pub fn state_hash(&self) -> u128 {
         let mut hash = Xxh3::new();
         let mut page = [0; 0x1000];
@@ -287,7 +290,7 @@ impl WriteMemory for Machine {
                     break;
                 }
             };
-            code |= target.execute;
+            code |= self.engine.has_translated(target.physical);
             if !self
                 .engine
                 .ram()

@@ -40,7 +40,11 @@ const ROOT_FILES: &[&str] = &["lib.rs", "main.rs", "ARCHITECTURE.md"];
 const SOURCE_FOLDERS: &[&str] = &["harness", "fixtures/src", "tests", "benches"];
 
 const ENGINE_FILES: &[&str] = &["harness/machine/unicorn/"];
-const UNSAFE_FILES: &[&str] = &["harness/machine/unicorn/", "harness/machine/ram.rs"];
+const UNSAFE_FILES: &[&str] = &[
+    "harness/machine/unicorn/",
+    "harness/machine/ram.rs",
+    "harness/machine/ram/",
+];
 const MAX_LINES: usize = 500;
 
 /// Folders whose names begin a path of a developer's machine.

@@ -6,6 +6,8 @@ use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
 use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
+use crate::machine::page_set::PageSet;
+use crate::machine::paging::PAGE_SIZE;
 use std::ffi::{c_int, c_void};
 use unicorn_engine::hook::sys;
 use unicorn_engine::{HookType, Prot, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
@@ -35,10 +37,14 @@ pub struct State {
     pub port: DebugPort,
     /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
     pub refused: Option<Integers>,
+    /// The physical pages whose code the engine has translated since it last dropped all that.
+    pub translated: PageSet,
+    /// The engine has told of a translation.
+    pub has_translated: bool,
 }
 
 impl State {
-    pub fn new(syscall_target: Va, behind_gate: Va) -> State {
+    pub fn new(syscall_target: Va, behind_gate: Va, pages: u64) -> State {
         State {
             work: 0,
             block: 0..0,
@@ -53,6 +59,8 @@ impl State {
             entry_moved: false,
             port: DebugPort::default(),
             refused: None,
+            translated: PageSet::new(pages),
+            has_translated: false,
         }
     }
 
@@ -77,6 +85,10 @@ impl State {
 pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
     let doing = "watch the guest";
     uc.add_block_hook(1, 0, on_block).refused(doing)?;
+    uc.add_edge_gen_hook(1, 0, |uc, block, _| {
+        on_translation(uc, block.pc, block.size.into());
+    })
+    .refused(doing)?;
     uc.add_intr_hook(on_interrupt).refused(doing)?;
     uc.add_insn_invalid_hook(|uc| {
         stop_with_fault(uc, 6);
@@ -116,6 +128,17 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     }
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
+}
+
+/// A block of code has been translated, by way of the guest's tables as they are now.
+fn on_translation(uc: &mut Unicorn<'_, State>, address: u64, size: u64) {
+    uc.get_data_mut().has_translated = true;
+    for page in [address, address.wrapping_add(size.max(1) - 1)] {
+        if let Ok(page) = uc.vmem_translate(page, Prot::EXEC) {
+            let state = uc.get_data_mut();
+            state.translated.insert(page / PAGE_SIZE);
+        }
+    }
 }
 
 /// The engine does not execute `syscall`; a far call does instead (see `ring_gate`). From ring 0

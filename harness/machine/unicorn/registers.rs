@@ -154,9 +154,11 @@ fn read_structure<const SIZE: usize>(
 
 /// Reads a model-specific register, from a hook or between runs.
 pub fn read_msr(uc: &Unicorn<'_, State>, msr: Msr) -> u64 {
-    let mut bytes = [0; MSR_SIZE];
-    bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-    little_endian(&read_structure(uc, Reg::MSR, bytes)[8..])
+    read_msr_number(uc, msr as u32)
+}
+
+fn read_msr_number(uc: &Unicorn<'_, State>, number: u32) -> u64 {
+    little_endian(&read_structure(uc, Reg::MSR, msr_structure(number, 0))[8..])
 }
 
 /// The general-purpose registers, RIP and the flags.
@@ -183,6 +185,46 @@ impl Integers {
     }
 }
 
+/// Registers that the engine leaves out of its contexts: the memory type range registers (Intel SDM
+/// volume 3, 11.11).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RareRegisters([u64; 28]);
+
+impl RareRegisters {
+    /// `IA32_MTRR_PHYSBASE0` to `IA32_MTRR_PHYSMASK7`, the fixed ranges, and the default type.
+    fn numbers() -> impl Iterator<Item = u32> {
+        let fixed = [0x250, 0x258, 0x259].into_iter().chain(0x268..0x270);
+        (0x200..0x210).chain(fixed).chain([0x2ff])
+    }
+
+    pub fn read(uc: &Unicorn<'_, State>) -> RareRegisters {
+        let mut values = [0; 28];
+        for (value, number) in values.iter_mut().zip(RareRegisters::numbers()) {
+            *value = read_msr_number(uc, number);
+        }
+        RareRegisters(values)
+    }
+
+    /// Writes those that differ.
+    pub fn write(&self, uc: &mut Unicorn<'_, State>) {
+        let now = RareRegisters::read(uc);
+        if now == *self {
+            return;
+        }
+        for (value, number) in self.0.iter().zip(RareRegisters::numbers()) {
+            // Writing a register by a valid number cannot fail.
+            let _ = uc.reg_write_long(Reg::MSR, &msr_structure(number, *value));
+        }
+    }
+}
+
+fn msr_structure(number: u32, value: u64) -> [u8; MSR_SIZE] {
+    let mut bytes = [0; MSR_SIZE];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    bytes[8..].copy_from_slice(&value.to_le_bytes());
+    bytes
+}
+
 impl Engine {
     pub fn rip(&self) -> u64 {
         self.register(Reg::RIP)
@@ -197,7 +239,11 @@ impl Engine {
     pub fn system_registers(&self) -> Vec<u64> {
         let mut values: Vec<u64> = CONTROL.map(|register| self.register(register)).into();
         values.extend(Msr::ALL.map(|msr| self.msr(msr)));
-        values.push(self.register(Reg::MXCSR));
+        values.extend(FLOAT_CONTROL.map(|register| self.register(register)));
+        for float in FLOATS {
+            let bytes = read_structure(&self.uc, float, [0; FLOAT_SIZE]);
+            values.extend([little_endian(&bytes[..8]), little_endian(&bytes[8..])]);
+        }
         for table in [Table::Gdt, Table::Idt, Table::Task] {
             let table = self.table(table);
             values.extend([table.base, table.limit.into(), table.selector.into()]);
@@ -254,11 +300,8 @@ impl Engine {
     }
 
     pub fn set_msr(&mut self, msr: Msr, value: u64) -> Result<(), EngineError> {
-        let mut bytes = [0; MSR_SIZE];
-        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-        bytes[8..].copy_from_slice(&value.to_le_bytes());
         self.uc
-            .reg_write_long(Reg::MSR, &bytes)
+            .reg_write_long(Reg::MSR, &msr_structure(msr as u32, value))
             .refused("set a model-specific register")
     }
 
@@ -309,7 +352,8 @@ impl Engine {
             self.table(Table::Idt),
             self.table(Table::Task),
         );
-        self.uc.context_restore(&self.clean).refused(doing)?;
+        self.forgotten_breakpoints = self.has_hardware_breakpoints();
+        self.clean.restore(&self.uc)?;
         for (register, value) in CONTROL.into_iter().zip(control) {
             self.uc.reg_write(register, value).refused(doing)?;
         }
