@@ -27,9 +27,9 @@ pub const BOOT_WORK: u64 = 16 << 20;
 /// ```
 #[derive(Debug)]
 pub struct Lab {
-    machine: Machine,
-    images: GuestImages,
-    bases: Bases,
+    pub(super) machine: Machine,
+    pub(super) images: Arc<GuestImages>,
+    pub(super) bases: Arc<Bases>,
 }
 
 impl Lab {
@@ -51,8 +51,8 @@ impl Lab {
     ) -> Result<Lab, LabError> {
         let mut lab = Lab {
             machine,
-            images,
-            bases,
+            images: Arc::new(images),
+            bases: Arc::new(bases),
         };
         lab.run_to_first_prompt()?;
         Ok(lab)

@@ -1,5 +1,6 @@
 //! The options of a lab, and building it.
 
+use super::boot_cache::{self, BootKey};
 use super::images::{GuestImages, ImageFile};
 use super::lab::Lab;
 use super::lab_error::LabError;
@@ -8,6 +9,7 @@ use super::loader::{self, PoolLimits};
 use crate::address::Va;
 use crate::machine::GuestRam;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The guest's physical memory by default, in bytes.
 pub const DEFAULT_MEMORY: u64 = 64 << 20;
@@ -19,6 +21,7 @@ pub struct LabBuilder {
     bases: BTreeMap<String, Va>,
     memory: u64,
     limits: PoolLimits,
+    cold: bool,
 }
 
 impl LabBuilder {
@@ -28,6 +31,7 @@ impl LabBuilder {
             bases: BTreeMap::new(),
             memory: DEFAULT_MEMORY,
             limits: PoolLimits::default(),
+            cold: false,
         }
     }
 
@@ -162,8 +166,25 @@ impl LabBuilder {
         self
     }
 
+    /// Boots even where a copy of a lab built before would be the same: for measuring, and for a
+    /// process that needs one lab only, which then is not kept.
+    ///
+    /// ```
+    /// use poolhit::Lab;
+    /// let (cold, other) = (Lab::builder().cold().build()?, Lab::builder().build()?);
+    /// assert_eq!(cold.machine().state_hash(), other.machine().state_hash());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn cold(mut self) -> LabBuilder {
+        self.cold = true;
+        self
+    }
+
     /// Loads the images and boots the kernel to the debugger's first prompt: the kernel and the
     /// driver are initialized, and the program is about to run.
+    ///
+    /// The last few labs built are kept as they were then, and the next one with the same images
+    /// and options is made as a copy; see [`cold`](LabBuilder::cold).
     ///
     /// # Errors
     /// An image cannot be loaded, or the guest stops before it is ready.
@@ -190,12 +211,25 @@ impl LabBuilder {
         }
         let bases = Bases::choose(&self.images, &self.bases);
         bases.check(&self.images)?;
-        let machine = loader::load(
-            GuestRam::new(self.memory)?,
-            &self.images,
-            &bases,
-            self.limits,
-        )?;
+        if self.cold {
+            let ram = GuestRam::new(self.memory)?;
+            return self.boot(ram, bases);
+        }
+        let key = BootKey::new(&self.images, &bases, self.memory, self.limits);
+        if let Some(kept) = boot_cache::find(&key) {
+            return Ok(kept.lab_with(Arc::new(self.images))?);
+        }
+        let ram = GuestRam::to_be_saved(self.memory)?;
+        let mut lab = self.boot(ram, bases)?;
+        // One that cannot be saved can be used as well as any.
+        if let Ok(saved) = lab.save() {
+            boot_cache::keep(key, saved);
+        }
+        Ok(lab)
+    }
+
+    fn boot(self, ram: GuestRam, bases: Bases) -> Result<Lab, LabError> {
+        let machine = loader::load(ram, &self.images, &bases, self.limits)?;
         Lab::boot(machine, self.images, bases)
     }
 }

@@ -99,6 +99,18 @@ const XMMS: [Reg; 16] = [
     Reg::XMM15,
 ];
 
+/// The registers that [`Registers`] has, in its order.
+const BATCH: usize = 34;
+
+fn numbers() -> [i32; BATCH] {
+    let mut numbers = [0; BATCH];
+    let registers = GPRS.into_iter().chain([Reg::RIP, Reg::RFLAGS]).chain(XMMS);
+    for (number, register) in numbers.iter_mut().zip(registers) {
+        *number = register.into();
+    }
+    numbers
+}
+
 const CONTROL: [Reg; 5] = [Reg::CR0, Reg::CR2, Reg::CR3, Reg::CR4, Reg::CR8];
 
 /// The size of the engine's structure for a model-specific register.
@@ -106,9 +118,6 @@ const MSR_SIZE: usize = 16;
 
 /// The size of the engine's structure for a descriptor-table register.
 const TABLE_SIZE: usize = 24;
-
-/// The size of a vector register's part that the debugger sees.
-const XMM_SIZE: usize = 16;
 
 /// The size of a floating-point register.
 const FLOAT_SIZE: usize = 10;
@@ -141,11 +150,11 @@ fn read_structure<const SIZE: usize>(
     mut bytes: [u8; SIZE],
 ) -> [u8; SIZE] {
     const {
-        assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == XMM_SIZE || SIZE == FLOAT_SIZE);
+        assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == FLOAT_SIZE);
     }
     // SAFETY: for these registers the engine reads and writes a structure of at most this size:
     // uc_x86_msr (u32 number, u64 value), uc_x86_mmr (u16 selector, u64 base, u32 limit,
-    // u32 flags), or a register's 10 or 16 bytes. It fails only for a register that does not exist.
+    // u32 flags), or a floating-point register's 10 bytes. It fails only for a register that does not exist.
     let error =
         unsafe { sys::uc_reg_read(uc.get_handle(), register.into(), bytes.as_mut_ptr().cast()) };
     debug_assert_eq!(error, uc_error::OK);
@@ -266,33 +275,59 @@ impl Engine {
     }
 
     pub fn registers(&self) -> Registers {
-        let mut registers = Registers {
-            gpr: GPRS.map(|register| self.register(register)),
-            rip: self.rip(),
-            rflags: self.register(Reg::RFLAGS),
-            ..Registers::default()
-        };
-        for (value, register) in registers.xmm.iter_mut().zip(XMMS) {
-            *value = u128::from_le_bytes(read_structure(&self.uc, register, [0; XMM_SIZE]));
+        let mut registers = Registers::default();
+        let mut places = [std::ptr::null_mut(); BATCH];
+        let integers = registers
+            .gpr
+            .iter_mut()
+            .chain([&mut registers.rip, &mut registers.rflags])
+            .map(|value| std::ptr::from_mut(value).cast());
+        let vectors = registers
+            .xmm
+            .iter_mut()
+            .map(|value| std::ptr::from_mut(value).cast());
+        for (place, value) in places.iter_mut().zip(integers.chain(vectors)) {
+            *place = value;
+        }
+        let uc = self.uc.get_handle();
+        // SAFETY: as many registers as there are places, in the same order; each place is a value of
+        // the register's size that lives on here: 8 bytes, or 16 for a vector register (all hosts
+        // that this is built for store them as the engine does, least significant byte first).
+        // Reading a register by a valid number cannot fail.
+        unsafe {
+            sys::uc_reg_read_batch(
+                uc,
+                numbers().as_mut_ptr(),
+                places.as_mut_ptr(),
+                BATCH as i32,
+            );
         }
         registers
     }
 
     pub fn set_registers(&mut self, registers: &Registers) -> Result<(), EngineError> {
-        let doing = "set a register";
-        for (register, value) in GPRS.into_iter().zip(registers.gpr) {
-            self.uc.reg_write(register, value).refused(doing)?;
+        let mut places = [std::ptr::null_mut(); BATCH];
+        let integers = registers
+            .gpr
+            .iter()
+            .chain([&registers.rip, &registers.rflags])
+            .map(|value| std::ptr::from_ref(value).cast_mut().cast());
+        let vectors = registers
+            .xmm
+            .iter()
+            .map(|value| std::ptr::from_ref(value).cast_mut().cast());
+        for (place, value) in places.iter_mut().zip(integers.chain(vectors)) {
+            *place = value;
         }
-        self.uc.reg_write(Reg::RIP, registers.rip).refused(doing)?;
-        self.uc
-            .reg_write(Reg::RFLAGS, registers.rflags)
-            .refused(doing)?;
-        for (register, value) in XMMS.into_iter().zip(registers.xmm) {
-            self.uc
-                .reg_write_long(register, &value.to_le_bytes())
-                .refused(doing)?;
+        let uc = self.uc.get_handle();
+        // SAFETY: as above; the engine does not write to the values.
+        let error = unsafe {
+            sys::uc_reg_write_batch(uc, numbers().as_mut_ptr(), places.as_ptr(), BATCH as i32)
+        };
+        match error {
+            uc_error::OK => Ok(()),
+            error => Err(error).refused("set a register"),
         }
-        Ok(())
     }
 
     pub fn msr(&self, msr: Msr) -> u64 {
