@@ -2,6 +2,7 @@
 //! stopped on its way.
 
 mod machine_runs;
+mod restores;
 mod session_runs;
 mod states;
 mod transcripts;

@@ -349,3 +349,20 @@ fn a_fault_is_forgotten() {
         assert_eq!(machine.state_hash(), hash);
     }
 }
+
+/// The engine tells of all code that it translates but the first.
+#[test]
+fn the_first_code_that_runs_can_be_patched() {
+    let mut code = Code::at(KERNEL);
+    code.put(&[0xb8, 1, 0, 0, 0]).int3(); // mov eax, 1
+    let saved = Guest::new().code(&code).in_ring_0().save().unwrap();
+    let mut machine = Machine::from_snapshot(&saved).unwrap();
+    for value in 1..4 {
+        machine.write(KERNEL.wrapping_add(1), &[value]).unwrap();
+        let mut registers = machine.registers();
+        registers.rip = KERNEL.0;
+        machine.set_registers(&registers).unwrap();
+        assert!(matches!(go(&mut machine), Exit::HardcodedBreakpoint { .. }));
+        assert_eq!(machine.registers().get(Gpr::Rax), value.into());
+    }
+}
