@@ -1,7 +1,8 @@
 //! Saving a lab, restoring it, and what a property test does with that.
 #![allow(missing_docs)]
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::measurement::{Measurement, WallTime};
+use criterion::{Criterion, criterion_group, criterion_main};
 use poolhit::Lab;
 use poolhit::address::Va;
 use poolhit::guest::{KernelFunction, SavedLab};
@@ -34,19 +35,18 @@ fn write_pages(lab: &mut Lab, block: Va) {
 fn snapshot(criterion: &mut Criterion) {
     let (mut lab, saved, block) = lab_with_pages();
     criterion.bench_function("snapshot/restore_32_pages", |bencher| {
-        bencher.iter_batched_ref(
-            || (),
-            |()| {
+        bencher.iter_custom(|count| {
+            let mut time = WallTime.zero();
+            for _ in 0..count {
                 write_pages(&mut lab, block);
+                let start = WallTime.start();
                 lab.restore(&saved).expect("the lab can be restored");
-            },
-            BatchSize::SmallInput,
-        );
+                time = WallTime.add(&time, &WallTime.end(start));
+            }
+            time
+        });
     });
     assert_eq!(lab.machine().read_u64(block), Ok(0));
-    criterion.bench_function("snapshot/restore_nothing", |bencher| {
-        bencher.iter(|| lab.restore(&saved).expect("the lab can be restored"));
-    });
     write_pages(&mut lab, block);
     criterion.bench_function("snapshot/save", |bencher| {
         bencher.iter_with_large_drop(|| lab.save().expect("the lab can be saved"));

@@ -1,7 +1,8 @@
 //! Labs that have booted, kept for the next one to be built alike.
 //!
 //! What a lab is at its first prompt depends on nothing but its options, and a copy of a lab
-//! behaves like it. So whoever builds a lab like one built before gets a copy, and cannot tell.
+//! behaves like it. So whoever builds a lab for the third time gets a copy, and cannot tell. The
+//! first time it is only noted, since many a process builds but one, and keeping takes time.
 
 use super::images::GuestImages;
 use super::layout::Bases;
@@ -12,7 +13,7 @@ use crate::symbols::SymbolTable;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The most labs kept.
+/// The most labs noted or kept.
 const LABS: usize = 4;
 /// The most bytes that they may take.
 const BYTES: u64 = 256 << 20;
@@ -49,41 +50,56 @@ impl BootKey {
     }
 }
 
+/// A lab built before, and the lab itself if it was kept.
+type Entry = (BootKey, Option<Arc<SavedLab>>);
+
 /// The last one used is the last.
-static KEPT: Mutex<VecDeque<(BootKey, Arc<SavedLab>)>> = Mutex::new(VecDeque::new());
+static BUILT: Mutex<VecDeque<Entry>> = Mutex::new(VecDeque::new());
 
-fn kept() -> MutexGuard<'static, VecDeque<(BootKey, Arc<SavedLab>)>> {
+fn built() -> MutexGuard<'static, VecDeque<Entry>> {
     // Whoever panicked while holding the lock has left whole entries.
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+    BUILT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The lab kept for a key.
-pub(super) fn find(key: &BootKey) -> Option<Arc<SavedLab>> {
-    let mut kept = kept();
-    let at = kept.iter().position(|(other, _)| other.is(key))?;
-    let found = kept.remove(at)?;
-    let lab = Arc::clone(&found.1);
-    kept.push_back(found);
-    Some(lab)
+/// What is known of a lab that is to be built.
+pub(super) enum Built {
+    /// Nothing.
+    Never(BootKey),
+    /// One like it was built.
+    Before(BootKey),
+    /// It is here.
+    Kept(Arc<SavedLab>),
 }
 
-/// Keeps a lab, and lets those go that have not been used for longest.
-pub(super) fn keep(key: BootKey, lab: SavedLab) {
+/// Looks for a lab.
+pub(super) fn find(key: BootKey) -> Built {
+    let mut built = built();
+    let at = built.iter().position(|(other, _)| other.is(&key));
+    let Some(entry) = at.and_then(|at| built.remove(at)) else {
+        return Built::Never(key);
+    };
+    let found = entry.1.clone();
+    built.push_back(entry);
+    found.map_or(Built::Before(key), Built::Kept)
+}
+
+/// Remembers that a lab was built, and the lab if it is to be kept; lets those go that have not
+/// been used for longest.
+pub(super) fn note(key: BootKey, lab: Option<SavedLab>) {
     // Freed when the lock is not held any more.
     let mut gone = Vec::new();
-    let mut kept = kept();
+    let mut built = built();
     // Somebody else may have built the same in the meantime.
-    if let Some(at) = kept.iter().position(|(other, _)| other.is(&key)) {
-        gone.extend(kept.remove(at));
+    if let Some(at) = built.iter().position(|(other, _)| other.is(&key)) {
+        gone.extend(built.remove(at));
     }
-    kept.push_back((key, Arc::new(lab)));
-    let bytes = |kept: &VecDeque<(BootKey, Arc<SavedLab>)>| -> u64 {
-        kept.iter()
-            .map(|(_, lab)| lab.snapshot().stored_bytes())
-            .sum()
+    built.push_back((key, lab.map(Arc::new)));
+    let bytes = |built: &VecDeque<Entry>| -> u64 {
+        let kept = built.iter().filter_map(|(_, lab)| lab.as_ref());
+        kept.map(|lab| lab.snapshot().stored_bytes()).sum()
     };
-    while kept.len() > LABS || bytes(&kept) > BYTES {
-        gone.extend(kept.pop_front());
+    while built.len() > LABS || bytes(&built) > BYTES {
+        gone.extend(built.pop_front());
     }
-    drop(kept);
+    drop(built);
 }

@@ -25,6 +25,13 @@ pub const BOOT_WORK: u64 = 16 << 20;
 /// assert!(lab.modules().by_name("nt").is_some());
 /// # Ok::<(), poolhit::guest::LabError>(())
 /// ```
+///
+/// A lab can be handed to another thread (but on Apple's processors), and is on one at a time:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<poolhit::Lab>();
+/// ```
 #[derive(Debug)]
 pub struct Lab {
     pub(super) machine: Machine,

@@ -1,6 +1,6 @@
 //! The options of a lab, and building it.
 
-use super::boot_cache::{self, BootKey};
+use super::boot_cache::{self, BootKey, Built};
 use super::images::{GuestImages, ImageFile};
 use super::lab::Lab;
 use super::lab_error::LabError;
@@ -166,13 +166,16 @@ impl LabBuilder {
         self
     }
 
-    /// Boots even where a copy of a lab built before would be the same: for measuring, and for a
-    /// process that needs one lab only, which then is not kept.
+    /// Boots even where a copy of a lab built before would be the same, and keeps nothing: for
+    /// measuring.
     ///
     /// ```
     /// use poolhit::Lab;
-    /// let (cold, other) = (Lab::builder().cold().build()?, Lab::builder().build()?);
-    /// assert_eq!(cold.machine().state_hash(), other.machine().state_hash());
+    /// let cold = Lab::builder().cold().build()?;
+    /// for _ in 0..3 {
+    ///     let lab = Lab::builder().build()?;
+    ///     assert_eq!(lab.machine().state_hash(), cold.machine().state_hash());
+    /// }
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn cold(mut self) -> LabBuilder {
@@ -183,8 +186,8 @@ impl LabBuilder {
     /// Loads the images and boots the kernel to the debugger's first prompt: the kernel and the
     /// driver are initialized, and the program is about to run.
     ///
-    /// The last few labs built are kept as they were then, and the next one with the same images
-    /// and options is made as a copy; see [`cold`](LabBuilder::cold).
+    /// A lab that is built again and again, with the same images and options, is kept as it is then,
+    /// and the next one is made as a copy of it; see [`cold`](LabBuilder::cold).
     ///
     /// # Errors
     /// An image cannot be loaded, or the guest stops before it is ready.
@@ -215,17 +218,24 @@ impl LabBuilder {
             let ram = GuestRam::new(self.memory)?;
             return self.boot(ram, bases);
         }
-        let key = BootKey::new(&self.images, &bases, self.memory, self.limits);
-        if let Some(kept) = boot_cache::find(&key) {
-            return Ok(kept.lab_with(Arc::new(self.images))?);
+        match boot_cache::find(BootKey::new(&self.images, &bases, self.memory, self.limits)) {
+            Built::Kept(lab) => Ok(lab.lab_with(Arc::new(self.images))?),
+            Built::Never(key) => {
+                let ram = GuestRam::new(self.memory)?;
+                let lab = self.boot(ram, bases)?;
+                boot_cache::note(key, None);
+                Ok(lab)
+            }
+            Built::Before(key) => {
+                let ram = GuestRam::to_be_saved(self.memory)?;
+                let mut lab = self.boot(ram, bases)?;
+                // One that cannot be saved can be used as well as any.
+                if let Ok(saved) = lab.save() {
+                    boot_cache::note(key, Some(saved));
+                }
+                Ok(lab)
+            }
         }
-        let ram = GuestRam::to_be_saved(self.memory)?;
-        let mut lab = self.boot(ram, bases)?;
-        // One that cannot be saved can be used as well as any.
-        if let Ok(saved) = lab.save() {
-            boot_cache::keep(key, saved);
-        }
-        Ok(lab)
     }
 
     fn boot(self, ram: GuestRam, bases: Bases) -> Result<Lab, LabError> {

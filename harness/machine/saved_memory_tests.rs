@@ -188,3 +188,34 @@ fn another_size_is_refused() {
     assert!(ram.restore(&saved, &PageSet::new(0)).is_err());
     assert!(ram.write(Pa(0x1fff), &[1]), "it is still there");
 }
+
+/// What another thread has written is restored too, though this one has had no page faults.
+#[test]
+fn memory_moves_between_threads() {
+    use std::sync::mpsc::channel;
+    let (there, arrived) = channel::<(GuestRam, u64)>();
+    let (back, returned) = channel();
+    let other = std::thread::spawn(move || {
+        for (ram, page) in arrived {
+            // Each time where nobody has written before.
+            assert!(ram.write(Pa(page * 0x1000), &[1]));
+            back.send(ram).unwrap();
+        }
+    });
+    let mut ram = GuestRam::to_be_saved(SIZE).unwrap();
+    let saved = ram.save().unwrap();
+    let none = PageSet::new(0);
+    for page in 0..PAGES {
+        ram.restore(&saved, &none).unwrap();
+        assert!((0..PAGES).all(|page| ram.read_u64(Pa(page * 0x1000)) == Some(0)));
+        if page % 3 != 0 {
+            there.send((ram, page)).unwrap();
+            ram = returned.recv().unwrap();
+        }
+        if page % 5 == 0 {
+            assert!(ram.write(Pa(page * 0x1000), &[2]));
+        }
+    }
+    drop(there);
+    other.join().unwrap();
+}

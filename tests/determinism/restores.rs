@@ -338,9 +338,13 @@ fn options_decide_what_is_copied() {
         builder.build().unwrap().machine().state_hash()
     };
     let expected: Vec<u128> = sizes.map(|size| build(size, size % 2 == 0, true)).into();
-    for _ in 0..3 {
-        let built: Vec<u128> = sizes.map(|size| build(size, size % 2 == 0, false)).into();
-        assert_eq!(built, expected);
+    // Each kept and used, and let go again when others come.
+    for times in [1, 3, 3] {
+        for (&size, expected) in sizes.iter().zip(&expected) {
+            for _ in 0..times {
+                assert_eq!(build(size, size % 2 == 0, false), *expected);
+            }
+        }
     }
     let mut distinct = expected;
     distinct.sort_unstable();
@@ -376,4 +380,26 @@ fn threads_share_a_saved_lab() {
         running.into_iter().map(|one| one.join().unwrap()).collect()
     });
     assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+}
+
+/// A lab that goes from thread to thread, and is run and restored wherever it is.
+#[cfg(not(target_vendor = "apple"))]
+#[test]
+fn a_lab_goes_from_thread_to_thread() {
+    let mut subject = Subject::new(lab(LEAK));
+    let saved = subject.lab.save().unwrap();
+    let deed = Deed::Run(30_000);
+    let expected = subject.does(&deed);
+    for round in 0..6 {
+        let there = || {
+            if round % 2 == 0 {
+                subject.lab.restore(&saved).unwrap();
+            }
+            subject.does(&Deed::Run(5_000 * round));
+            subject
+        };
+        subject = std::thread::scope(|threads| threads.spawn(there).join().unwrap());
+        subject.lab.restore(&saved).unwrap();
+        assert_eq!(subject.does(&deed), expected, "round {round}");
+    }
 }

@@ -24,6 +24,13 @@ unsafe impl Send for SavedContext {}
 // SAFETY: as above: nothing changes it behind a shared reference.
 unsafe impl Sync for SavedContext {}
 
+// SAFETY: the engine keeps nothing for a thread (its random numbers apart, which this processor model
+// has no instruction for), and runs on the thread that calls it. All owners of what it shares (its
+// hooks refer to it) are inside, so everything moves together. On Apple's processors, whether
+// translated code may be written is a matter of the thread, so there it stays.
+#[cfg(not(target_vendor = "apple"))]
+unsafe impl Send for Engine {}
+
 impl SavedContext {
     pub fn of(uc: &Uc) -> Result<SavedContext, EngineError> {
         let context = uc.context_init().refused("keep the processor's state")?;
