@@ -22,6 +22,12 @@ fn boot(criterion: &mut Criterion) {
         GuestImages::built_in(); // parsed once, whoever boots
         bencher.iter_with_large_drop(|| Lab::builder().build().expect("the built-in guest boots"));
     });
+    criterion.bench_function("boot/lab_cold", |bencher| {
+        bencher.iter_with_large_drop(|| {
+            let builder = Lab::builder().cold();
+            builder.build().expect("the built-in guest boots")
+        });
+    });
 }
 
 criterion_group!(benches, boot);

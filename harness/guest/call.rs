@@ -11,6 +11,28 @@ use crate::registers::{Gpr, Registers};
 /// The most work that a call may take, in bytes of code retired.
 pub const CALL_WORK: u64 = 64 << 20;
 
+/// The most arguments that a call takes.
+const MOST_ARGUMENTS: usize = 32;
+
+/// A function of a lab's kernel, looked up: for that lab, and for others whose kernel is the same
+/// and lies at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelFunction(Va);
+
+impl KernelFunction {
+    /// Its address.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let free = lab.kernel_function("ExFreePoolWithTag").unwrap();
+    /// assert!(free.address().is_kernel());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn address(&self) -> Va {
+        self.0
+    }
+}
+
 /// What a call gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Called {
@@ -63,13 +85,52 @@ impl Lab {
     /// ```
     pub fn call_kernel(&mut self, name: &str, arguments: &[u64]) -> Result<Called, CallError> {
         let function = self
-            .kernel_symbol(name)
+            .kernel_function(name)
             .ok_or_else(|| CallError::NoFunction(name.to_string()))?;
+        self.call(function, arguments)
+    }
+
+    /// A function of the kernel, by its exact name but for case: looked up once, called often.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let allocate = lab.kernel_function("ExAllocatePoolWithTag").unwrap();
+    /// assert_eq!(Some(allocate.address()), lab.kernel_symbol("ExAllocatePoolWithTag"));
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn kernel_function(&self, name: &str) -> Option<KernelFunction> {
+        self.kernel_symbol(name).map(KernelFunction)
+    }
+
+    /// The same as [`call_kernel`](Lab::call_kernel) for a function that has been looked up. As
+    /// long as nothing hits, it allocates no memory of the host's.
+    ///
+    /// # Errors
+    /// As with [`call_kernel`](Lab::call_kernel), but there is such a function.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().build()?;
+    /// let [allocate, free] = ["ExAllocatePoolWithTag", "ExFreePoolWithTag"]
+    ///     .map(|name| lab.kernel_function(name).unwrap());
+    /// let saved = lab.save()?;
+    /// for size in [0x10, 0x100, 0x2000] {
+    ///     lab.restore(&saved)?;
+    ///     let block = lab.call(allocate, &[0, size, 0x74736554])?.value;
+    ///     assert_eq!(lab.call(free, &[block, 0x74736554])?.hits, []);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn call(
+        &mut self,
+        function: KernelFunction,
+        arguments: &[u64],
+    ) -> Result<Called, CallError> {
         if self.machine().privilege_level() != 0 {
             return Err(CallError::UserMode);
         }
         let before = self.machine().registers();
-        self.enter(function, &arguments[..arguments.len().min(32)], &before)?;
+        let arguments = &arguments[..arguments.len().min(MOST_ARGUMENTS)];
+        self.enter(function.0, arguments, &before)?;
         let called = self.run_call()?;
         self.machine_mut().set_registers(&before)?;
         Ok(called)
@@ -83,13 +144,17 @@ impl Lab {
         arguments: &[u64],
         before: &Registers,
     ) -> Result<(), CallError> {
-        let mut frame = vec![self.machine().return_landing().0];
-        frame.extend((0..arguments.len().max(4)).map(|at| arguments.get(at).copied().unwrap_or(0)));
-        frame.push(0);
-        let bytes: Vec<u8> = frame.iter().flat_map(|word| word.to_le_bytes()).collect();
+        const WORD: usize = 8;
+        let mut frame = [0; (MOST_ARGUMENTS + 2) * WORD];
+        let length = (arguments.len().max(4) + 2) * WORD;
+        let landing = self.machine().return_landing().0;
+        let words = std::iter::once(&landing).chain(arguments);
+        for (place, word) in frame.as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
         // Below the red zone that nobody uses, and aligned as behind a call.
         let top =
-            (before.rsp().0 & !0xf).wrapping_sub(0x100 + (bytes.len() as u64).next_multiple_of(16));
+            (before.rsp().0 & !0xf).wrapping_sub(0x100 + (length as u64).next_multiple_of(16));
         let mut registers = before.clone();
         registers.set(Gpr::Rsp, top.wrapping_sub(8));
         registers.rip = function.0;
@@ -99,7 +164,8 @@ impl Lab {
         {
             registers.set(register, *value);
         }
-        self.machine_mut().write(registers.rsp(), &bytes)?;
+        self.machine_mut()
+            .write(registers.rsp(), &frame[..length])?;
         self.machine_mut().set_registers(&registers)?;
         Ok(())
     }
@@ -110,7 +176,7 @@ impl Lab {
         let mut hits = Vec::new();
         loop {
             match self.run(limit)? {
-                Exit::Halt if self.machine().registers().rip() == landing.wrapping_add(1) => {
+                Exit::Halt if self.machine().instruction_pointer() == landing.wrapping_add(1) => {
                     let value = self.machine().registers().get(Gpr::Rax);
                     return Ok(Called { value, hits });
                 }

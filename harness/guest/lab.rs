@@ -10,6 +10,7 @@ use crate::address::Va;
 use crate::machine::{EngineError, Exit, InterruptError, Machine};
 use crate::memory::ReadMemory;
 use crate::symbols::{Modules, SymbolSource};
+use std::sync::Arc;
 
 /// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
 /// thirtieth of it.
@@ -24,11 +25,18 @@ pub const BOOT_WORK: u64 = 16 << 20;
 /// assert!(lab.modules().by_name("nt").is_some());
 /// # Ok::<(), poolhit::guest::LabError>(())
 /// ```
+///
+/// A lab can be handed to another thread (but on Apple's processors), and is on one at a time:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<poolhit::Lab>();
+/// ```
 #[derive(Debug)]
 pub struct Lab {
-    machine: Machine,
-    images: GuestImages,
-    bases: Bases,
+    pub(super) machine: Machine,
+    pub(super) images: Arc<GuestImages>,
+    pub(super) bases: Arc<Bases>,
 }
 
 impl Lab {
@@ -50,8 +58,8 @@ impl Lab {
     ) -> Result<Lab, LabError> {
         let mut lab = Lab {
             machine,
-            images,
-            bases,
+            images: Arc::new(images),
+            bases: Arc::new(bases),
         };
         lab.run_to_first_prompt()?;
         Ok(lab)

@@ -1,5 +1,6 @@
 //! The options of a lab, and building it.
 
+use super::boot_cache::{self, BootKey, Built};
 use super::images::{GuestImages, ImageFile};
 use super::lab::Lab;
 use super::lab_error::LabError;
@@ -9,6 +10,7 @@ use crate::address::Va;
 use crate::machine::probe::Tracer;
 use crate::machine::{GuestRam, Machine};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The guest's physical memory by default, in bytes.
 pub const DEFAULT_MEMORY: u64 = 64 << 20;
@@ -20,6 +22,7 @@ pub struct LabBuilder {
     bases: BTreeMap<String, Va>,
     memory: u64,
     limits: PoolLimits,
+    cold: bool,
 }
 
 impl LabBuilder {
@@ -29,6 +32,7 @@ impl LabBuilder {
             bases: BTreeMap::new(),
             memory: DEFAULT_MEMORY,
             limits: PoolLimits::default(),
+            cold: false,
         }
     }
 
@@ -163,8 +167,28 @@ impl LabBuilder {
         self
     }
 
+    /// Boots even where a copy of a lab built before would be the same, and keeps nothing: for
+    /// measuring.
+    ///
+    /// ```
+    /// use poolhit::Lab;
+    /// let cold = Lab::builder().cold().build()?;
+    /// for _ in 0..3 {
+    ///     let lab = Lab::builder().build()?;
+    ///     assert_eq!(lab.machine().state_hash(), cold.machine().state_hash());
+    /// }
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn cold(mut self) -> LabBuilder {
+        self.cold = true;
+        self
+    }
+
     /// Loads the images and boots the kernel to the debugger's first prompt: the kernel and the
     /// driver are initialized, and the program is about to run.
+    ///
+    /// A lab that is built again and again, with the same images and options, is kept as it is then,
+    /// and the next one is made as a copy of it; see [`cold`](LabBuilder::cold).
     ///
     /// # Errors
     /// An image cannot be loaded, or the guest stops before it is ready.
@@ -175,8 +199,29 @@ impl LabBuilder {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn build(self) -> Result<Lab, LabError> {
-        let (machine, images, bases) = self.load()?;
-        Lab::boot(machine, images, bases)
+        let bases = self.choose_bases()?;
+        if self.cold {
+            let ram = GuestRam::new(self.memory)?;
+            return self.boot(ram, bases);
+        }
+        match boot_cache::find(BootKey::new(&self.images, &bases, self.memory, self.limits)) {
+            Built::Kept(lab) => Ok(lab.lab_with(Arc::new(self.images))?),
+            Built::Never(key) => {
+                let ram = GuestRam::new(self.memory)?;
+                let lab = self.boot(ram, bases)?;
+                boot_cache::note(key, None);
+                Ok(lab)
+            }
+            Built::Before(key) => {
+                let ram = GuestRam::to_be_saved(self.memory)?;
+                let mut lab = self.boot(ram, bases)?;
+                // One that cannot be saved can be used as well as any.
+                if let Ok(saved) = lab.save() {
+                    boot_cache::note(key, Some(saved));
+                }
+                Ok(lab)
+            }
+        }
     }
 
     /// Does what [`build`](LabBuilder::build) does, and has a tracer see every instruction from the
@@ -202,13 +247,14 @@ impl LabBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn build_traced(self, tracer: Box<dyn Tracer>) -> Result<Lab, LabError> {
-        let (mut machine, images, bases) = self.load()?;
+        let bases = self.choose_bases()?;
+        let mut machine = self.load(GuestRam::new(self.memory)?, &bases)?;
         machine.set_tracer(Some(tracer))?;
-        Lab::boot(machine, images, bases)
+        Lab::boot(machine, self.images, bases)
     }
 
-    /// The machine with everything loaded, about to start the kernel.
-    fn load(self) -> Result<(Machine, GuestImages, Bases), LabError> {
+    /// Where everything is loaded.
+    fn choose_bases(&self) -> Result<Bases, LabError> {
         for name in self.bases.keys() {
             if !self
                 .images
@@ -225,12 +271,16 @@ impl LabBuilder {
         }
         let bases = Bases::choose(&self.images, &self.bases);
         bases.check(&self.images)?;
-        let machine = loader::load(
-            GuestRam::new(self.memory)?,
-            &self.images,
-            &bases,
-            self.limits,
-        )?;
-        Ok((machine, self.images, bases))
+        Ok(bases)
+    }
+
+    /// The machine with everything loaded, about to start the kernel.
+    fn load(&self, ram: GuestRam, bases: &Bases) -> Result<Machine, LabError> {
+        loader::load(ram, &self.images, bases, self.limits)
+    }
+
+    fn boot(self, ram: GuestRam, bases: Bases) -> Result<Lab, LabError> {
+        let machine = self.load(ram, &bases)?;
+        Lab::boot(machine, self.images, bases)
     }
 }

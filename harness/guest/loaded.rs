@@ -11,14 +11,14 @@ use std::sync::Arc;
 /// Reads the loaded modules, and tells cheaply whether they may have changed.
 #[derive(Clone, Debug)]
 pub struct ModuleReader {
-    images: GuestImages,
-    bases: Bases,
+    images: Arc<GuestImages>,
+    bases: Arc<Bases>,
     /// `nt!PsLoadedModuleList`.
     kernel_list: Option<Va>,
 }
 
 impl ModuleReader {
-    pub(super) fn new(images: GuestImages, bases: Bases) -> ModuleReader {
+    pub(super) fn new(images: Arc<GuestImages>, bases: Arc<Bases>) -> ModuleReader {
         let kernel_list = kernel_list(&images, &bases);
         ModuleReader {
             images,

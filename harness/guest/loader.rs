@@ -46,7 +46,7 @@ mod extension {
 }
 
 /// What the pools may have, in bytes; 0 leaves it to the kernel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct PoolLimits {
     pub nonpaged: u64,
     pub paged: u64,

@@ -3,6 +3,7 @@
 
 mod address_plan;
 mod arena;
+mod boot_cache;
 mod bug_check;
 mod call;
 mod images;
@@ -15,11 +16,12 @@ mod loader;
 mod module_list;
 pub mod pool;
 mod processor;
+mod saved_lab;
 mod user_process;
 
 pub use address_plan::{AddressPlan, PlanError};
 pub use bug_check::BugCheck;
-pub use call::{CALL_WORK, CallError, Called};
+pub use call::{CALL_WORK, CallError, Called, KernelFunction};
 pub use images::{FileError, GuestImages, ImageFile};
 pub use lab::{BOOT_WORK, Lab};
 pub use lab_builder::{DEFAULT_MEMORY, LabBuilder};
@@ -27,3 +29,4 @@ pub use lab_error::LabError;
 pub use layout::Bases;
 pub use loaded::ModuleReader;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
+pub use saved_lab::SavedLab;

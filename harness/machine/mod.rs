@@ -7,12 +7,15 @@ pub mod debug_port;
 mod exit;
 mod fault_code;
 mod interrupt;
+mod page_set;
 pub mod paging;
 pub mod probe;
 mod ram;
 mod ring_gate;
+mod saved_memory;
 mod snapshot;
 mod unicorn;
+mod written_pages;
 
 pub use exit::{Exit, Fault};
 use interrupt::INTERRUPT_FLAG;
@@ -169,6 +172,11 @@ impl Machine {
         self.engine.registers().rflags & INTERRUPT_FLAG != 0
     }
 
+    /// The instruction pointer alone: cheaper than all registers.
+    pub fn instruction_pointer(&self) -> Va {
+        Va(self.engine.rip())
+    }
+
     /// The processor's registers.
     pub fn registers(&self) -> Registers {
         self.engine.registers()
@@ -297,9 +305,9 @@ impl Machine {
         self.engine.port().send(byte);
     }
 
-    /// A hash of what the guest can see: memory, integer and vector registers, system registers,
-    /// what waits at the debug port, and the work done. The x87 unit's registers are not in it. Two
-    /// machines with the same history have the same hash.
+    /// A hash of what the guest can see: memory, integer, floating-point and vector registers, system
+    /// registers, what waits at the debug port, and the work done. Two machines with the same
+    /// history have the same hash.
     pub fn state_hash(&self) -> u128 {
         let mut hash = Xxh3::new();
         let mut page = [0; 0x1000];
@@ -373,7 +381,7 @@ impl WriteMemory for Machine {
                     break;
                 }
             };
-            code |= target.execute;
+            code |= self.engine.has_translated(target.physical);
             if !self
                 .engine
                 .ram()

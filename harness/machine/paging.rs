@@ -114,57 +114,6 @@ pub fn translate<M: PhysicalMemory>(
     Err(FaultReason::NotPresent { level: 0 })
 }
 
-/// A set of physical pages, by number.
-#[derive(Clone, Debug)]
-pub(super) struct PageSet(Vec<u64>);
-
-impl PageSet {
-    fn insert(&mut self, page: u64) {
-        if let Some(word) = self.0.get_mut((page / 64) as usize) {
-            *word |= 1 << (page % 64);
-        }
-    }
-
-    /// Whether a page is in the set.
-    pub fn contains(&self, page: u64) -> bool {
-        self.0
-            .get((page / 64) as usize)
-            .is_some_and(|word| word >> (page % 64) & 1 == 1)
-    }
-}
-
-/// The physical pages that code can be in, by the tables at `root`.
-pub(super) fn executable_pages(ram: &GuestRam, root: Pa) -> PageSet {
-    let mut pages = PageSet(vec![0; (ram.size() / PAGE_SIZE).div_ceil(64) as usize]);
-    collect_executable(ram, root.0 & entry::FRAME, 4, &mut pages);
-    pages
-}
-
-fn collect_executable(ram: &GuestRam, table: u64, level: u32, pages: &mut PageSet) {
-    let mut bytes = [0; PAGE_SIZE as usize];
-    if !ram.read(Pa(table), &mut bytes) {
-        return;
-    }
-    for (slot, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
-        let value = u64::from_le_bytes(*word);
-        let usable = value & entry::PRESENT != 0 && value & entry::NO_EXECUTE == 0;
-        // Through the self-map the tables are their own pages: none of them holds code.
-        if !usable || level == 4 && slot as u64 == SELF_MAP_SLOT {
-            continue;
-        }
-        let frame = value & entry::FRAME;
-        if level == 1 {
-            pages.insert(frame / PAGE_SIZE);
-        } else if level < 4 && value & entry::LARGE != 0 {
-            let first = frame / PAGE_SIZE;
-            let last = first + (1 << (9 * (level - 1)));
-            (first..last.min(ram.size() / PAGE_SIZE)).for_each(|page| pages.insert(page));
-        } else {
-            collect_executable(ram, frame, level - 1, pages);
-        }
-    }
-}
-
 /// What may be done with a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Access {

@@ -1,7 +1,8 @@
 //! Same inputs, same bytes: within a process, between processes, and however often the guest is
-//! stopped on its way.
+//! stopped on its way, saved, restored or copied.
 
 mod machine_runs;
+mod restores;
 mod session_runs;
 mod states;
 mod transcripts;

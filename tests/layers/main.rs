@@ -41,7 +41,11 @@ const SOURCE_FOLDERS: &[&str] = &["harness", "fixtures/src", "tests", "benches"]
 
 /// Benches measure the machine by the bare engine.
 const ENGINE_FILES: &[&str] = &["harness/machine/unicorn/", "benches/fixture/bare.rs"];
-const UNSAFE_FILES: &[&str] = &["harness/machine/unicorn/", "harness/machine/ram.rs"];
+const UNSAFE_FILES: &[&str] = &[
+    "harness/machine/unicorn/",
+    "harness/machine/ram.rs",
+    "harness/machine/ram/",
+];
 const MAX_LINES: usize = 500;
 
 /// Folders whose names begin a path of a developer's machine.

@@ -9,5 +9,6 @@ mod interrupts;
 mod paging;
 mod patches;
 mod rings;
+mod snapshots;
 mod time;
 mod work;

@@ -8,6 +8,8 @@ use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
 use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
+use crate::machine::page_set::PageSet;
+use crate::machine::paging::PAGE_SIZE;
 use crate::machine::probe::{Point, Probe, Tracer};
 use crate::memory::ReadMemory;
 use std::ffi::{c_int, c_void};
@@ -49,10 +51,14 @@ pub struct State {
     pub points: Vec<u64>,
     pub watches: Watches,
     pub tracer: Option<Box<dyn Tracer>>,
+    /// The physical pages whose code the engine has translated since it last dropped all that.
+    pub translated: PageSet,
+    /// The engine has told of a translation.
+    pub has_translated: bool,
 }
 
 impl State {
-    pub fn new(syscall_target: Va, behind_gate: Va, ram: RamView) -> State {
+    pub fn new(syscall_target: Va, behind_gate: Va, ram: RamView, pages: u64) -> State {
         State {
             work: 0,
             block: 0..0,
@@ -74,6 +80,8 @@ impl State {
             points: Vec::new(),
             watches: Watches::default(),
             tracer: None,
+            translated: PageSet::new(pages),
+            has_translated: false,
         }
     }
 
@@ -98,6 +106,10 @@ impl State {
 pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
     let doing = "watch the guest";
     uc.add_block_hook(1, 0, on_block).refused(doing)?;
+    uc.add_edge_gen_hook(1, 0, |uc, block, _| {
+        on_translation(uc, block.pc, block.size.into());
+    })
+    .refused(doing)?;
     uc.add_intr_hook(on_interrupt).refused(doing)?;
     uc.add_insn_invalid_hook(|uc| {
         stop_with_fault(uc, 6);
@@ -209,6 +221,17 @@ pub fn on_instruction(uc: &mut Unicorn<'_, State>, address: u64) {
     if let Some(mut tracer) = state.tracer.take() {
         tracer.instruction(&Observed::new(uc, address));
         uc.get_data_mut().tracer = Some(tracer);
+    }
+}
+
+/// A block of code has been translated, by way of the guest's tables as they are now.
+fn on_translation(uc: &mut Unicorn<'_, State>, address: u64, size: u64) {
+    uc.get_data_mut().has_translated = true;
+    for page in [address, address.wrapping_add(size.max(1) - 1)] {
+        if let Ok(page) = uc.vmem_translate(page, Prot::EXEC) {
+            let state = uc.get_data_mut();
+            state.translated.insert(page / PAGE_SIZE);
+        }
     }
 }
 

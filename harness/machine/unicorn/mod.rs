@@ -5,12 +5,15 @@
 //! everything above sees a plain processor.
 #![allow(unsafe_code)]
 
+mod engine_state;
 mod error;
 mod hooks;
 mod observed;
 mod registers;
 mod watches;
 
+pub(super) use engine_state::EngineState;
+use engine_state::SavedContext;
 pub use error::EngineError;
 use error::{Refusal, reason};
 use hooks::{State, on_breakpoint, on_instruction};
@@ -21,15 +24,15 @@ pub use watches::RETURN_LIMIT;
 
 use super::debug_port::DebugPort;
 use super::exit::Exit;
+use super::paging::{PAGE_SIZE, translate};
 use super::probe::{Probe, Tracer};
 use super::ram::GuestRam;
 use super::ring_gate::RingGate;
-use crate::address::Va;
+use crate::address::{Pa, Va};
 use std::collections::BTreeMap;
 use std::fmt;
-use unicorn_engine::{
-    Arch, Context, Mode, Prot, RegisterX86 as Reg, UcHookId, Unicorn, X86CpuModel,
-};
+use std::sync::Arc;
+use unicorn_engine::{Arch, Mode, Prot, RegisterX86 as Reg, UcHookId, Unicorn, X86CpuModel};
 
 type Uc = Unicorn<'static, State>;
 
@@ -38,24 +41,16 @@ pub(super) struct Engine {
     // Declared before the memory, so that it is dropped first.
     uc: Uc,
     /// A ring 0 state from before any fault.
-    clean: Context,
+    clean: Arc<SavedContext>,
     breakpoints: BTreeMap<u64, UcHookId>,
     /// Calls the tracer, if there is one.
     trace: Option<UcHookId>,
     /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
     /// passes it.
     stopped_at: Option<u64>,
+    /// The engine has hardware breakpoints that the debug registers do not name any more.
+    forgotten_breakpoints: bool,
     ram: GuestRam,
-}
-
-/// A processor's state, kept to come back to.
-pub(super) struct EngineState {
-    context: Context,
-    work: u64,
-    entry: u64,
-    calling: bool,
-    port: DebugPort,
-    stopped_at: Option<u64>,
 }
 
 impl fmt::Debug for Engine {
@@ -75,10 +70,33 @@ impl Engine {
         task: TableRegister,
         gate: &RingGate,
     ) -> Result<Engine, EngineError> {
+        let uc = Engine::processor(&ram, gate)?;
+        let mut engine = Engine {
+            clean: Arc::new(SavedContext::of(&uc)?),
+            uc,
+            breakpoints: BTreeMap::new(),
+            trace: None,
+            stopped_at: None,
+            forgotten_breakpoints: false,
+            ram,
+        };
+        engine.start_paging(cr3)?;
+        engine.start_floats()?;
+        engine.set_table(Table::Gdt, gdt)?;
+        engine.set_table(Table::Task, task)?;
+        engine.uc.reg_write(Reg::CS, 0x10).refused("load CS")?;
+        engine.uc.reg_write(Reg::SS, 0x18).refused("load SS")?;
+        hooks::install(&mut engine.uc)?;
+        engine.clean = Arc::new(SavedContext::of(&engine.uc)?);
+        Ok(engine)
+    }
+
+    /// An engine with the guest's memory, and nothing else set up.
+    fn processor(ram: &GuestRam, gate: &RingGate) -> Result<Uc, EngineError> {
         // SAFETY: as for the engine's own mapping below. What is given to the hooks is used by the
         // thread that runs the engine, in its runs.
         let view = unsafe { RamView::new(ram.host_pointer(), ram.size()) };
-        let state = State::new(gate.user_page, gate.behind_gate(), view);
+        let state = State::new(gate.user_page, gate.behind_gate(), view, ram.page_count());
         let doing = "make a processor";
         let mut uc = Unicorn::new_with_data(Arch::X86, Mode::MODE_64, state).refused(doing)?;
         // Of Windows 7's time, and the last one without `rdrand`, which would ask the host.
@@ -94,26 +112,7 @@ impl Engine {
         // address given to each run, makes the engine look that address up after the run, and where
         // it cannot be reached remember an exception.
         uc.ctl_exits_enable().refused("run without an end")?;
-        let mut engine = Engine {
-            clean: uc.context_init().refused("keep its state")?,
-            uc,
-            breakpoints: BTreeMap::new(),
-            trace: None,
-            stopped_at: None,
-            ram,
-        };
-        engine.start_paging(cr3)?;
-        engine.start_floats()?;
-        engine.set_table(Table::Gdt, gdt)?;
-        engine.set_table(Table::Task, task)?;
-        engine.uc.reg_write(Reg::CS, 0x10).refused("load CS")?;
-        engine.uc.reg_write(Reg::SS, 0x18).refused("load SS")?;
-        hooks::install(&mut engine.uc)?;
-        engine
-            .uc
-            .context_save(&mut engine.clean)
-            .refused("keep its state")?;
-        Ok(engine)
+        Ok(uc)
     }
 
     fn start_paging(&mut self, cr3: u64) -> Result<(), EngineError> {
@@ -139,6 +138,8 @@ impl Engine {
     pub fn run(&mut self, limit: u64) -> Exit {
         let rip = self.rip();
         let work = self.work();
+        self.ram.about_to_write();
+        self.expect_first_translation(rip);
         let resume_at = self.stopped_at.filter(|&at| at == rip);
         let state = self.uc.get_data_mut();
         state.limit = limit;
@@ -218,8 +219,28 @@ impl Engine {
         &mut self.uc.get_data_mut().port
     }
 
+    /// The engine tells of each piece of code that it translates, but for the very first.
+    fn expect_first_translation(&mut self, rip: u64) {
+        if !self.uc.get_data().has_translated {
+            let root = Pa(self.cr3());
+            for page in [rip, rip.wrapping_add(PAGE_SIZE)] {
+                if let Ok(page) = translate(&self.ram, root, Va(page)) {
+                    let state = self.uc.get_data_mut();
+                    state.translated.insert(page.physical.0 / PAGE_SIZE);
+                }
+            }
+        }
+    }
+
+    /// Whether code from the page at a physical address may have been translated.
+    pub fn has_translated(&self, address: Pa) -> bool {
+        let state = self.uc.get_data();
+        state.translated.contains(address.0 / PAGE_SIZE)
+    }
+
     /// Drops all translated code: what is in memory now is what will run.
     pub fn code_changed(&mut self) -> Result<(), EngineError> {
+        self.uc.get_data_mut().translated.clear();
         self.uc.ctl_flush_tb().refused("drop translated code")
     }
 
@@ -230,39 +251,6 @@ impl Engine {
             .refused("drop cached translations of addresses")
     }
 
-    /// Keeps the processor's state and what counts with it.
-    pub fn save(&self) -> Result<EngineState, EngineError> {
-        let state = self.uc.get_data();
-        Ok(EngineState {
-            context: self.uc.context_init().refused("keep its state")?,
-            work: state.work,
-            entry: state.entry,
-            calling: state.calling,
-            port: state.port.clone(),
-            stopped_at: self.stopped_at,
-        })
-    }
-
-    pub fn restore(&mut self, saved: &EngineState) -> Result<(), EngineError> {
-        self.uc
-            .context_restore(&saved.context)
-            .refused("restore its state")?;
-        self.stopped_at = saved.stopped_at;
-        let state = self.uc.get_data_mut();
-        state.work = saved.work;
-        state.entry = saved.entry;
-        state.calling = saved.calling;
-        state.port = saved.port.clone();
-        state.block = 0..0;
-        state.entry_moved = false;
-        state.watches.clear();
-        Ok(())
-    }
-
-    pub fn restore_memory(&mut self, pages: &[Option<Box<[u8; 0x1000]>>]) -> Vec<u64> {
-        self.ram.restore_pages(pages)
-    }
-
     /// One set where the processor is stands for having stopped there.
     pub fn set_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
         if address.0 == self.rip() {
@@ -271,14 +259,19 @@ impl Engine {
         if self.breakpoints.contains_key(&address.0) {
             return Ok(());
         }
+        self.add_breakpoint(address.0)?;
+        self.code_changed()
+    }
+
+    fn add_breakpoint(&mut self, address: u64) -> Result<(), EngineError> {
         let hook = self
             .uc
-            .add_code_hook(address.0, address.0, |uc, address, _| {
+            .add_code_hook(address, address, |uc, address, _| {
                 on_breakpoint(uc, address)
             })
             .refused("set a breakpoint")?;
-        self.breakpoints.insert(address.0, hook);
-        self.code_changed()
+        self.breakpoints.insert(address, hook);
+        Ok(())
     }
 
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
@@ -292,6 +285,7 @@ impl Engine {
         let doing = "remove a hook";
         // The engine looks the address up, and where that cannot be reached remembers an
         // exception: put the processor back to where it was.
+        self.ram.about_to_write();
         let before = self.uc.context_init().refused(doing)?;
         self.uc.remove_hook(hook).refused(doing)?;
         self.uc.context_restore(&before).refused(doing)?;

@@ -101,6 +101,18 @@ const XMMS: [Reg; 16] = [
     Reg::XMM15,
 ];
 
+/// The registers that [`Registers`] has, in its order.
+const BATCH: usize = 34;
+
+fn numbers() -> [i32; BATCH] {
+    let mut numbers = [0; BATCH];
+    let registers = GPRS.into_iter().chain([Reg::RIP, Reg::RFLAGS]).chain(XMMS);
+    for (number, register) in numbers.iter_mut().zip(registers) {
+        *number = register.into();
+    }
+    numbers
+}
+
 const CONTROL: [Reg; 5] = [Reg::CR0, Reg::CR2, Reg::CR3, Reg::CR4, Reg::CR8];
 
 /// The size of the engine's structure for a model-specific register.
@@ -108,9 +120,6 @@ const MSR_SIZE: usize = 16;
 
 /// The size of the engine's structure for a descriptor-table register.
 const TABLE_SIZE: usize = 24;
-
-/// The size of a vector register's part that the debugger sees.
-const XMM_SIZE: usize = 16;
 
 /// The size of a floating-point register.
 const FLOAT_SIZE: usize = 10;
@@ -205,20 +214,39 @@ impl<'a> Handle<'a> {
     }
 
     pub fn msr(self, msr: Msr) -> u64 {
-        let mut bytes = [0; MSR_SIZE];
-        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-        little_endian(&read_structure(self, Reg::MSR, bytes)[8..])
+        self.msr_number(msr as u32)
+    }
+
+    fn msr_number(self, number: u32) -> u64 {
+        little_endian(&read_structure(self, Reg::MSR, msr_structure(number, 0))[8..])
     }
 
     pub fn registers(self) -> Registers {
-        let mut registers = Registers {
-            gpr: GPRS.map(|register| self.read(register)),
-            rip: self.read(Reg::RIP),
-            rflags: self.read(Reg::RFLAGS),
-            ..Registers::default()
-        };
-        for (value, register) in registers.xmm.iter_mut().zip(XMMS) {
-            *value = u128::from_le_bytes(read_structure(self, register, [0; XMM_SIZE]));
+        let mut registers = Registers::default();
+        let mut places = [std::ptr::null_mut(); BATCH];
+        let integers = registers
+            .gpr
+            .iter_mut()
+            .chain([&mut registers.rip, &mut registers.rflags])
+            .map(|value| std::ptr::from_mut(value).cast());
+        let vectors = registers
+            .xmm
+            .iter_mut()
+            .map(|value| std::ptr::from_mut(value).cast());
+        for (place, value) in places.iter_mut().zip(integers.chain(vectors)) {
+            *place = value;
+        }
+        // SAFETY: as many registers as there are places, in the same order; each place is a value of
+        // the register's size that lives on here: 8 bytes, or 16 for a vector register (all hosts
+        // that this is built for store them as the engine does, least significant byte first).
+        // Reading a register by a valid number cannot fail.
+        unsafe {
+            sys::uc_reg_read_batch(
+                self.engine,
+                numbers().as_mut_ptr(),
+                places.as_mut_ptr(),
+                BATCH as i32,
+            );
         }
         registers
     }
@@ -231,11 +259,11 @@ fn read_structure<const SIZE: usize>(
     mut bytes: [u8; SIZE],
 ) -> [u8; SIZE] {
     const {
-        assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == XMM_SIZE || SIZE == FLOAT_SIZE);
+        assert!(SIZE == MSR_SIZE || SIZE == TABLE_SIZE || SIZE == FLOAT_SIZE);
     }
     // SAFETY: for these registers the engine reads and writes a structure of at most this size:
     // uc_x86_msr (u32 number, u64 value), uc_x86_mmr (u16 selector, u64 base, u32 limit,
-    // u32 flags), or a register's 10 or 16 bytes. It fails only for a register that does not exist.
+    // u32 flags), or a floating-point register's 10 bytes. It fails only for a register that does not exist.
     let error =
         unsafe { sys::uc_reg_read(handle.engine, register.into(), bytes.as_mut_ptr().cast()) };
     debug_assert_eq!(error, uc_error::OK);
@@ -266,6 +294,46 @@ impl Integers {
     }
 }
 
+/// Registers that the engine leaves out of its contexts: the memory type range registers (Intel SDM
+/// volume 3, 11.11).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RareRegisters([u64; 28]);
+
+impl RareRegisters {
+    /// `IA32_MTRR_PHYSBASE0` to `IA32_MTRR_PHYSMASK7`, the fixed ranges, and the default type.
+    fn numbers() -> impl Iterator<Item = u32> {
+        let fixed = [0x250, 0x258, 0x259].into_iter().chain(0x268..0x270);
+        (0x200..0x210).chain(fixed).chain([0x2ff])
+    }
+
+    pub fn read(uc: &Unicorn<'_, State>) -> RareRegisters {
+        let mut values = [0; 28];
+        for (value, number) in values.iter_mut().zip(RareRegisters::numbers()) {
+            *value = Handle::of(uc).msr_number(number);
+        }
+        RareRegisters(values)
+    }
+
+    /// Writes those that differ.
+    pub fn write(&self, uc: &mut Unicorn<'_, State>) {
+        let now = RareRegisters::read(uc);
+        if now == *self {
+            return;
+        }
+        for (value, number) in self.0.iter().zip(RareRegisters::numbers()) {
+            // Writing a register by a valid number cannot fail.
+            let _ = uc.reg_write_long(Reg::MSR, &msr_structure(number, *value));
+        }
+    }
+}
+
+fn msr_structure(number: u32, value: u64) -> [u8; MSR_SIZE] {
+    let mut bytes = [0; MSR_SIZE];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    bytes[8..].copy_from_slice(&value.to_le_bytes());
+    bytes
+}
+
 impl Engine {
     pub fn rip(&self) -> u64 {
         self.register(Reg::RIP)
@@ -280,7 +348,11 @@ impl Engine {
     pub fn system_registers(&self) -> Vec<u64> {
         let mut values: Vec<u64> = CONTROL.map(|register| self.register(register)).into();
         values.extend(Msr::ALL.map(|msr| self.msr(msr)));
-        values.push(self.register(Reg::MXCSR));
+        values.extend(FLOAT_CONTROL.map(|register| self.register(register)));
+        for float in FLOATS {
+            let bytes = read_structure(Handle::of(&self.uc), float, [0; FLOAT_SIZE]);
+            values.extend([little_endian(&bytes[..8]), little_endian(&bytes[8..])]);
+        }
         for table in [Table::Gdt, Table::Idt, Table::Task] {
             let table = self.table(table);
             values.extend([table.base, table.limit.into(), table.selector.into()]);
@@ -307,20 +379,28 @@ impl Engine {
     }
 
     pub fn set_registers(&mut self, registers: &Registers) -> Result<(), EngineError> {
-        let doing = "set a register";
-        for (register, value) in GPRS.into_iter().zip(registers.gpr) {
-            self.uc.reg_write(register, value).refused(doing)?;
+        let mut places = [std::ptr::null_mut(); BATCH];
+        let integers = registers
+            .gpr
+            .iter()
+            .chain([&registers.rip, &registers.rflags])
+            .map(|value| std::ptr::from_ref(value).cast_mut().cast());
+        let vectors = registers
+            .xmm
+            .iter()
+            .map(|value| std::ptr::from_ref(value).cast_mut().cast());
+        for (place, value) in places.iter_mut().zip(integers.chain(vectors)) {
+            *place = value;
         }
-        self.uc.reg_write(Reg::RIP, registers.rip).refused(doing)?;
-        self.uc
-            .reg_write(Reg::RFLAGS, registers.rflags)
-            .refused(doing)?;
-        for (register, value) in XMMS.into_iter().zip(registers.xmm) {
-            self.uc
-                .reg_write_long(register, &value.to_le_bytes())
-                .refused(doing)?;
+        let uc = self.uc.get_handle();
+        // SAFETY: as above; the engine does not write to the values.
+        let error = unsafe {
+            sys::uc_reg_write_batch(uc, numbers().as_mut_ptr(), places.as_ptr(), BATCH as i32)
+        };
+        match error {
+            uc_error::OK => Ok(()),
+            error => Err(error).refused("set a register"),
         }
-        Ok(())
     }
 
     pub fn msr(&self, msr: Msr) -> u64 {
@@ -328,11 +408,8 @@ impl Engine {
     }
 
     pub fn set_msr(&mut self, msr: Msr, value: u64) -> Result<(), EngineError> {
-        let mut bytes = [0; MSR_SIZE];
-        bytes[..4].copy_from_slice(&(msr as u32).to_le_bytes());
-        bytes[8..].copy_from_slice(&value.to_le_bytes());
         self.uc
-            .reg_write_long(Reg::MSR, &bytes)
+            .reg_write_long(Reg::MSR, &msr_structure(msr as u32, value))
             .refused("set a model-specific register")
     }
 
@@ -384,7 +461,8 @@ impl Engine {
             self.table(Table::Idt),
             self.table(Table::Task),
         );
-        self.uc.context_restore(&self.clean).refused(doing)?;
+        self.forgotten_breakpoints = self.has_hardware_breakpoints();
+        self.clean.restore(&self.uc)?;
         for (register, value) in CONTROL.into_iter().zip(control) {
             self.uc.reg_write(register, value).refused(doing)?;
         }
