@@ -6,12 +6,13 @@ CARGOFLAGS ?=
 CARGO_HOME_BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 export PATH := $(PATH):$(CARGO_HOME_BIN)
 
-.PHONY: help demo test bench lint guest guest-check setup setup-lint setup-guest
+.PHONY: help demo test bench bench-peers lint guest guest-check setup setup-lint setup-guest
 
 help:
 	@echo 'make demo         run the demonstration'
 	@echo 'make test         run every test, documentation examples included'
 	@echo 'make bench        run the benchmarks'
+	@echo 'make bench-peers  compare with other emulators (Python 3, from PyPI)'
 	@echo 'make lint         check formatting, lints and documentation'
 	@echo 'make guest        rebuild the guest images from their sources'
 	@echo 'make guest-check  rebuild them elsewhere and compare byte for byte'
@@ -24,6 +25,9 @@ test: setup
 
 bench: setup
 	cargo bench --workspace $(CARGOFLAGS)
+
+bench-peers: setup
+	benches/peers/run $(CARGOFLAGS)
 
 lint: setup-lint
 	cargo fmt --all --check
