@@ -22,8 +22,25 @@ fn miss(criterion: &mut Criterion) {
 }
 
 fn hit(criterion: &mut Criterion) {
-    let mut session = hitting_session();
+    let mut steady = Steady::with_hits();
     criterion.bench_function("path/ioctl_hit", |bencher| {
+        bencher.iter_custom(|requests| {
+            let before = steady.hits();
+            let time = steady.check(requests, |steady| {
+                let start = WallTime.start();
+                steady.requests(requests);
+                WallTime.end(start)
+            });
+            let hits = steady.hits() - before;
+            assert_eq!(hits, requests, "one hit for each request");
+            time
+        });
+    });
+}
+
+fn stop(criterion: &mut Criterion) {
+    let mut session = hitting_session();
+    criterion.bench_function("path/ioctl_stop", |bencher| {
         bencher.iter_custom(|requests| {
             let before = system_calls(session.lab());
             let start = WallTime.start();
@@ -36,7 +53,7 @@ fn hit(criterion: &mut Criterion) {
             time
         });
     });
-    criterion.bench_function("path/ioctl_hit_stack", |bencher| {
+    criterion.bench_function("path/ioctl_stop_stack", |bencher| {
         bencher.iter(|| {
             next_hit(&mut session);
             black_box(session.stack(64))
@@ -44,5 +61,5 @@ fn hit(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, miss, hit);
+criterion_group!(benches, miss, hit, stop);
 criterion_main!(benches);
