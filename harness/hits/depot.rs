@@ -48,7 +48,7 @@ struct Entry {
     end: WalkEnd,
 }
 
-/// Stacks, each kept once. See the [module](self).
+/// Stacks, each kept once and known by its number; see [`StackId`].
 #[derive(Clone, Debug)]
 pub struct StackDepot {
     entries: Vec<Entry>,
