@@ -16,8 +16,12 @@ use crate::stack::modules::UnwindModules;
 use crate::symbols::Modules;
 use std::cell::RefCell;
 
-/// The number of walks kept: a power of two.
-const WALKS: usize = 256;
+/// The number of walks kept: [`WAYS`] for each of the places that they are put by their start.
+const WALKS: usize = PLACES * WAYS;
+/// A power of two.
+const PLACES: usize = 128;
+/// The same code with the same stack pointer may come from several callers.
+const WAYS: usize = 4;
 /// The most words that a walk kept may have read.
 const WORDS: usize = 512;
 
@@ -42,6 +46,16 @@ struct KeptWalk {
     stack: StackId,
 }
 
+impl KeptWalk {
+    /// Whether the guest is as it was, as far as the walk looked.
+    #[inline]
+    fn holds(&self, guest: &Observed<'_>) -> bool {
+        let mut registers = self.registers.iter();
+        guest.unchanged(&self.words)
+            && registers.all(|(register, value)| guest.register(*register) == *value)
+    }
+}
+
 /// Captures stacks from a probe, each kept once. Modules are read when the guest is first seen, and
 /// again when it is in another process or its kernel has loaded another image.
 #[derive(Debug)]
@@ -56,6 +70,7 @@ pub struct StackSource {
     walks: Vec<KeptWalk>,
     /// The last walk's place.
     last: usize,
+    next_way: usize,
     depot: StackDepot,
 }
 
@@ -115,6 +130,7 @@ impl StackSource {
             capturer: Capturer::new(),
             walks: vec![empty; WALKS],
             last: 0,
+            next_way: 0,
             depot: StackDepot::new(limit),
         }
     }
@@ -130,19 +146,14 @@ impl StackSource {
             root,
             limit,
         };
-        let place = place(&start);
-        let walk = &self.walks[place];
-        let known = walk.start == Some(start)
-            && guest.unchanged(&walk.words)
-            && walk
-                .registers
-                .iter()
-                .all(|(register, value)| guest.register(*register) == *value);
-        if !known {
-            self.walk(guest, start, place);
-        }
-        self.last = place;
-        self.walks[place].stack
+        let first = place(&start);
+        let mut ways = self.walks[first..first + WAYS].iter();
+        let known = ways.position(|walk| walk.start == Some(start) && walk.holds(guest));
+        self.last = match known {
+            Some(way) => first + way,
+            None => self.walk(guest, start, first),
+        };
+        self.walks[self.last].stack
     }
 
     /// The frames of the last stack captured.
@@ -151,13 +162,17 @@ impl StackSource {
         &self.walks[self.last].frames
     }
 
+    /// Walks anew, and keeps the walk in the next of the ways from `first` on.
     #[cold]
-    fn walk(&mut self, guest: &Observed<'_>, start: Start, place: usize) {
+    fn walk(&mut self, guest: &Observed<'_>, start: Start, first: usize) -> usize {
+        self.next_way = (self.next_way + 1) % WAYS;
+        let place = first + self.next_way;
+        let words = std::mem::take(&mut self.walks[place].words);
         let noted = Noted {
             guest,
             read: RefCell::default(),
         };
-        let (end, words) = guest.noting(|| {
+        let (end, words) = guest.noting(words, || {
             let generation = Some((start.root, self.reader.generation(guest)));
             if self.generation != generation {
                 self.generation = generation;
@@ -175,6 +190,7 @@ impl StackSource {
         walk.start = words.is_some().then_some(start);
         walk.words = words.unwrap_or_default();
         walk.registers = noted.read.into_inner();
+        place
     }
 
     #[cold]
@@ -213,12 +229,12 @@ impl StackSource {
     }
 }
 
-/// The place in the table for a walk.
+/// The first place in the table for a walk.
 #[inline]
 fn place(start: &Start) -> usize {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let key = start.rip ^ start.rsp.rotate_left(32);
-    (key.wrapping_mul(GOLDEN) >> 48) as usize & (WALKS - 1)
+    ((key.wrapping_mul(GOLDEN) >> 48) as usize & (PLACES - 1)) * WAYS
 }
 
-const _: () = assert!(WALKS.is_power_of_two());
+const _: () = assert!(PLACES.is_power_of_two());

@@ -54,10 +54,12 @@ impl PhysicalMemory for RamView {
     }
 }
 
-/// Words of physical memory, as they were read.
+/// Words of physical memory, as they were read: first what was asked for, in that order, then the
+/// entries of page tables on the way.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     list: Vec<Word>,
+    tables: Vec<Word>,
     /// The memory they lie in has at least this size in bytes.
     end: u64,
 }
@@ -79,12 +81,29 @@ impl Words {
         self.list.is_empty()
     }
 
-    fn push(&mut self, address: Pa, value: u64) {
+    fn push(&mut self, address: Pa, value: u64, is_table: bool) {
         self.end = self.end.max(address.0.saturating_add(8));
-        self.list.push(Word {
+        let list = match is_table {
+            true => &mut self.tables,
+            false => &mut self.list,
+        };
+        list.push(Word {
             address: address.0,
             value,
         });
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.tables.clear();
+        self.end = 0;
+    }
+
+    /// Puts the tables' entries, each once, behind the other words.
+    fn close(&mut self) {
+        self.tables.sort_unstable();
+        self.tables.dedup();
+        self.list.append(&mut self.tables);
     }
 }
 
@@ -92,6 +111,7 @@ impl Words {
 struct Noting<'a> {
     ram: &'a RamView,
     notes: &'a RefCell<Option<Words>>,
+    is_table: bool,
 }
 
 impl PhysicalMemory for Noting<'_> {
@@ -102,7 +122,7 @@ impl PhysicalMemory for Noting<'_> {
     fn read_u64(&self, address: Pa) -> Option<u64> {
         let value = self.ram.read_u64(address)?;
         if let Some(notes) = &mut *self.notes.borrow_mut() {
-            notes.push(address, value);
+            notes.push(address, value, self.is_table);
         }
         Some(value)
     }
@@ -110,6 +130,8 @@ impl PhysicalMemory for Noting<'_> {
 
 /// The translations that an [`Observed`] remembers.
 const PAGES: usize = 4;
+/// The words compared before all others.
+const FIRST_WORDS: usize = 8;
 /// In the place of a translation: no page has this number.
 const NO_PAGE: (u64, u64) = (u64::MAX, 0);
 
@@ -146,14 +168,16 @@ impl<'a> Observed<'a> {
     /// the page tables, and those at the addresses it asked for. As long as none of them changes (and
     /// CR3 does not), doing it again gives the same result. `None` for the words if it read something
     /// that is not made of words.
-    pub fn noting<T>(&self, what: impl FnOnce() -> T) -> (T, Option<Words>) {
+    ///
+    /// The words are put into `words`, whose contents are dropped.
+    pub fn noting<T>(&self, mut words: Words, what: impl FnOnce() -> T) -> (T, Option<Words>) {
         self.pages.iter().for_each(|page| page.set(NO_PAGE));
-        self.notes.replace(Some(Words::default()));
+        words.clear();
+        self.notes.replace(Some(words));
         let result = what();
         let mut words = self.notes.take();
         if let Some(words) = &mut words {
-            words.list.sort_unstable();
-            words.list.dedup();
+            words.close();
         }
         (result, words)
     }
@@ -164,17 +188,25 @@ impl<'a> Observed<'a> {
         if words.end > self.ram.size {
             return false;
         }
+        // The first words differ if any does, mostly.
+        let (first, rest) = words.list.split_at(words.list.len().min(FIRST_WORDS));
+        self.difference(first) == 0 && self.difference(rest) == 0
+    }
+
+    /// Zero if the words are as they were read. They lie inside of the memory.
+    #[inline]
+    fn difference(&self, words: &[Word]) -> u64 {
         let mut difference = 0;
-        for word in &words.list {
-            // SAFETY: `end` is behind the last of the words, and inside of the memory that the view
-            // was promised. A word need not be aligned.
+        for word in words {
+            // SAFETY: whoever calls this has checked that the end of the last word is inside of the
+            // memory that the view was promised. A word need not be aligned.
             let value = unsafe {
                 let place = self.ram.start.add(word.address as usize);
                 place.cast::<[u8; 8]>().read()
             };
             difference |= u64::from_le_bytes(value) ^ word.value;
         }
-        difference == 0
+        difference
     }
 
     /// Notes down that bytes were read.
@@ -189,7 +221,7 @@ impl<'a> Observed<'a> {
             // The last one may reach back over the one before.
             let address = Pa(at.min(last.saturating_sub(8)));
             match self.ram.read_u64(address) {
-                Some(value) if address.0 >= first => words.push(address, value),
+                Some(value) if address.0 >= first => words.push(address, value, false),
                 _ => {
                     *notes = None;
                     return;
@@ -273,6 +305,7 @@ impl<'a> Observed<'a> {
         let tables = Noting {
             ram: &self.ram,
             notes: &self.notes,
+            is_table: true,
         };
         let physical = translate(&tables, self.root(), address)?.physical;
         place.set((number, physical.0 - inside));
@@ -306,6 +339,7 @@ impl ReadMemory for Observed<'_> {
             && let Some(value) = (Noting {
                 ram: &self.ram,
                 notes: &self.notes,
+                is_table: false,
             })
             .read_u64(physical)
         {
