@@ -233,6 +233,8 @@ pub enum CommandErrorKind {
     ExtraCharacter,
     /// A number or an address range outside what the command takes.
     Range,
+    /// A value that does not fit where it is to be written.
+    Overflow,
     /// Memory that the command needs cannot be accessed.
     MemoryAccess,
 }
@@ -243,6 +245,7 @@ impl fmt::Display for CommandErrorKind {
             CommandErrorKind::Syntax => "Syntax",
             CommandErrorKind::ExtraCharacter => "Extra character",
             CommandErrorKind::Range => "Range",
+            CommandErrorKind::Overflow => "Overflow",
             CommandErrorKind::MemoryAccess => "Memory access",
         })
     }
