@@ -2,7 +2,10 @@
 
 use clap::{Args, Parser, Subcommand};
 use poolhit::address::Va;
+use poolhit::debugger::session::DEFAULT_BUDGET;
+use poolhit::frontends::options::DEFAULT_BREAK_IN_AFTER;
 use poolhit::frontends::{self, DebugOptions, FrontendError};
+use poolhit::guest::DEFAULT_MEMORY;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,14 +56,20 @@ struct Debug {
     /// Run FILE as the user-mode program
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Give the guest MIB of memory
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", help = format!(
+        "Give the guest MIB of memory, a decimal number of mebibytes [default: {}]",
+        DEFAULT_MEMORY >> 20
+    ))]
     memory: Option<u64>,
-    /// Stop a `g` after WORK bytes of code
-    #[arg(long, value_name = "WORK")]
+    #[arg(long, value_name = "WORK", help = format!(
+        "Stop a `g` after WORK bytes of code executed, a decimal number [default: {DEFAULT_BUDGET}; \
+         at a prompt: no limit]"
+    ))]
     budget: Option<u64>,
-    /// Let a script's <Ctrl+Break> take effect after WORK bytes of code
-    #[arg(long, value_name = "WORK")]
+    #[arg(long, value_name = "WORK", help = format!(
+        "Let a script's <Ctrl+Break> take effect after WORK bytes of code executed, a decimal number \
+         [default: {DEFAULT_BREAK_IN_AFTER}]"
+    ))]
     break_after: Option<u64>,
 }
 

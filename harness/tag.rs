@@ -133,6 +133,38 @@ impl Tag {
         Tag(self.0 & !PROTECTED)
     }
 
+    /// Whether an allocation with this tag hits when `nt!PoolHitTag` is `hit_tag`: all 32 bits have
+    /// to be equal, the protected one too (`docs/pool-hit-tag.md`, which has the evidence).
+    ///
+    /// The kernel refuses the tags 0 and `BIG ` with a bug check, before it compares them.
+    ///
+    /// ```
+    /// use poolhit::tag::Tag;
+    /// let tag = Tag::from_bytes(*b"Lea2");
+    /// assert!(tag.hits_allocation(tag));
+    /// // a driver that passes the tag as a protected one is another matter
+    /// assert!(!Tag(tag.0 | 0x8000_0000).hits_allocation(tag));
+    /// ```
+    pub const fn hits_allocation(self, hit_tag: Tag) -> bool {
+        self.0 == hit_tag.0
+    }
+
+    /// Whether freeing a block that was allocated with this tag hits when `nt!PoolHitTag` is
+    /// `hit_tag`: the block's tag is compared without its protected bit (`docs/pool-hit-tag.md`).
+    /// The tag that the caller of `ExFreePoolWithTag` passes does not matter.
+    ///
+    /// ```
+    /// use poolhit::tag::Tag;
+    /// let (plain, protected) = (Tag(0x3261654c), Tag(0xb261654c));
+    /// assert!(plain.hits_free(plain) && protected.hits_free(plain));
+    /// // no free hits a tag with the protected bit, such as the default
+    /// assert!(!protected.hits_free(protected));
+    /// assert!(!Tag(0xffffff0f).hits_free(Tag(0xffffff0f)));
+    /// ```
+    pub const fn hits_free(self, hit_tag: Tag) -> bool {
+        self.unprotected().0 == hit_tag.0
+    }
+
     /// The tag as the pool's listings show it: always four characters, a point for each byte that
     /// cannot be printed.
     ///

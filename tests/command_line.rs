@@ -95,6 +95,29 @@ fn commands_that_fail_are_told_where_they_stand() {
     );
 }
 
+/// The defaults that it tells are those in force.
+#[test]
+fn help_tells_defaults_and_units() {
+    let (status, out, err) = run(&["debug", "--help"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let unit = "after WORK bytes of code executed, a decimal number";
+    for text in [
+        format!("Stop a `g` {unit} [default: 2147483648; at a prompt: no limit]"),
+        format!("take effect {unit} [default: 1000000]"),
+        "a decimal number of mebibytes [default: 64]".to_string(),
+    ] {
+        assert!(words.contains(&text), "{out}");
+    }
+    let break_in = |options: &[&str]| {
+        let scratch = Scratch::new();
+        let script = scratch.file("g.kd", b"g\n<Ctrl+Break>\n!poolused\n");
+        run(&[&["debug", "--script", &script], options].concat())
+    };
+    assert_eq!(break_in(&[]), break_in(&["--break-after", "1000000"]));
+    assert_ne!(break_in(&[]), break_in(&["--break-after", "900000"]));
+}
+
 #[test]
 fn arguments_that_do_not_parse() {
     refuses(&["debugg"], "unrecognized subcommand");

@@ -3,8 +3,9 @@
 
 use poolhit::address::Va;
 use poolhit::commands::ExecuteError;
+use poolhit::debugger::cursor::ArgumentError;
 use poolhit::memory::ReadMemory;
-use poolhit::{Lab, Session};
+use poolhit::{Lab, Session, StopReason};
 use proptest::prelude::*;
 
 /// A session with less memory than usual, since its state is hashed often.
@@ -134,6 +135,82 @@ fn breakpoints_are_bounded() {
     assert_eq!(text.lines().count(), 1024);
 }
 
+/// The error comes with where the guest is, and leaves it there.
+#[test]
+fn a_breakpoints_command_fails() {
+    let mut session = session();
+    session.set_budget(1 << 31);
+    let free = session.resolve("nt!ExFreePoolWithTag").unwrap();
+    session
+        .execute("bp nt!ExFreePoolWithTag \"? 7; zz; g\"")
+        .unwrap();
+    let mut text = String::new();
+    let error = session.execute_to("g; ? 8", &mut text).unwrap_err();
+    assert_eq!(text, "Evaluate expression: 7 = 00000000`00000007\n");
+    assert_eq!(
+        error.below_prompt(7),
+        "       ^ Syntax error in 'zz'
+nt!ExFreePoolWithTag:
+fffff800`0160f590 89542410        mov     dword ptr [rsp+10h],edx"
+    );
+    let ExecuteError::AtBreakpoint {
+        number: 0, error, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(error.to_string(), "^ Syntax error in 'zz'");
+    assert_eq!(session.registers().rip(), free);
+    let stop = session.last_stop().unwrap();
+    assert_eq!(
+        (stop.address, &stop.reason),
+        (free, &StopReason::Breakpoint { number: 0 })
+    );
+    // inside a breakpoint's commands `g` is not reached, but here it is
+    session.execute("bc *").unwrap();
+    let text = session.execute("g").unwrap();
+    assert!(
+        text.starts_with("The guest is idle: the program has ended"),
+        "{text}"
+    );
+}
+
+/// What a test shows that unwraps an error.
+#[test]
+fn errors_are_readable_when_unwrapped() {
+    let mut session = session();
+    session.set_budget(1 << 31);
+    session.execute("bp nt!ExFreePoolWithTag \"k )\"").unwrap();
+    for line in [
+        "zz",
+        "k 1 2",
+        "? poi(0)",
+        "ed nt!PoolHitTag 'Leak2'",
+        "!analyze -v",
+        "!poolused 6",
+        "!poolfind Irp",
+        "dt nt!NO_SUCH_TYPE",
+        "dt nt!_LIST_ENTRY 10",
+        "db nt l?ffffffff",
+        "g",
+    ] {
+        let error = session.execute(line).unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.contains(&error.to_string()), "{text}");
+        if let ExecuteError::Argument(argument) = error {
+            let text = format!("{argument:?}");
+            assert!(text.contains(&argument.to_string()), "{text}");
+            match argument {
+                ArgumentError::Command(it) => assert!(format!("{it:?}").contains(&it.to_string())),
+                ArgumentError::Expression(it) => {
+                    assert!(format!("{it:?}").contains(&it.to_string()));
+                }
+                ArgumentError::Tag(_) => {}
+            }
+        }
+    }
+}
+
 #[test]
 fn a_line_has_a_limit() {
     let mut session = session();
@@ -240,7 +317,7 @@ proptest! {
                 _ => None,
             };
             known = match session.execute(&line) {
-                Err(ExecuteError::Budget { .. }) | Ok(_) => None,
+                Err(ExecuteError::Budget { .. } | ExecuteError::AtBreakpoint { .. }) | Ok(_) => None,
                 Err(error) => {
                     prop_assert!(!error.below_prompt(7).is_empty());
                     if before.is_some() {

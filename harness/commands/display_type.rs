@@ -13,6 +13,9 @@
 //! | `-v` | types by their full names, with sizes |
 //! | `-y` | the beginning of the next FIELD is enough |
 //! | `-n` | what follows is a name, even if it looks like a number |
+//!
+//! A number follows its option without a space, as the manual has it: `dt -r 3 nt!_KTHREAD` is the
+//! thread at address 3, with all that is inside it.
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
@@ -32,6 +35,7 @@ pub(super) fn run(
     let session = &*session;
     let mut request = Request::default();
     while request.next_option(arguments)? {}
+    refuse_option(arguments.rest())?;
     let before = arguments.clone();
     let Some(mut name) = arguments.next_word() else {
         return Err(arguments.error(CommandErrorKind::Syntax).into());
@@ -52,8 +56,7 @@ pub(super) fn run(
         }
     }
     let Some(target) = target else {
-        writeln!(out, "Symbol {name} not found.")?;
-        return Ok(Flow::Stay);
+        return Err(ExecuteError::NoSuchType(name.to_string()));
     };
     request.is_name = false;
     while !arguments.at_end() {
@@ -102,7 +105,7 @@ impl Request {
             "" => None,
             count => match count.parse::<u64>() {
                 Ok(number) if matches!(letter, "-r" | "-a") => Some(number),
-                _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+                _ => return Err(unknown_option(word)),
             },
         };
         let options = &mut self.options;
@@ -113,7 +116,7 @@ impl Request {
             "-v" => options.verbose = true,
             "-y" => self.by_prefix = true,
             "-n" => self.is_name = true,
-            _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+            _ => return Err(unknown_option(word)),
         }
         Ok(true)
     }
@@ -126,7 +129,17 @@ impl Request {
         ty: Type<'_>,
     ) -> Result<(), ExecuteError> {
         let word = arguments.rest().split_whitespace().next();
-        let path = FieldPath::new(word.unwrap_or_default(), self.by_prefix);
+        let word = word.unwrap_or_default();
+        if let Some((array, index)) = element(word)
+            && has_field(ty, &FieldPath::new(array, self.by_prefix))?
+        {
+            return Err(ExecuteError::ArrayElement {
+                field: word.to_string(),
+                array: array.to_string(),
+                count: index.saturating_add(1),
+            });
+        }
+        let path = FieldPath::new(word, self.by_prefix);
         // With an address at hand, what comes is a field even if there is no such field.
         if self.is_name || self.address.is_some() || has_field(ty, &path)? {
             arguments.next_word();
@@ -134,7 +147,11 @@ impl Request {
             (self.by_prefix, self.is_name) = (false, false);
             return Ok(());
         }
-        self.next_address(session, arguments)
+        let rest = arguments.rest();
+        self.next_address(session, arguments).map_err(|error| {
+            let mut words = rest.split_whitespace().map(refuse_option);
+            words.find_map(Result::err).unwrap_or(error)
+        })
     }
 
     /// Reads an address: up to an option, which an expression would take for a subtraction.
@@ -169,6 +186,32 @@ fn starts_option(text: &str) -> bool {
     }
 }
 
+/// The name and the number of an array's element, as C writes it: `ListHeads[3]`.
+fn element(word: &str) -> Option<(&str, u64)> {
+    let (array, index) = word.split_once('[')?;
+    Some((array, index.split_once(']')?.0.parse().ok()?))
+}
+
+/// Refuses a word that looks like options: `-rx`, but not `-nt!KiIdleLoop` or `-10`.
+fn refuse_option(text: &str) -> Result<(), ExecuteError> {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    let is_option = letters.starts_with(|c: char| c.is_ascii_alphabetic())
+        && letters.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match is_option && !starts_option(word) {
+        true => Err(unknown_option(word)),
+        false => Ok(()),
+    }
+}
+
+fn unknown_option(word: &str) -> ExecuteError {
+    ExecuteError::UnknownOption {
+        command: "dt",
+        option: word.to_string(),
+        known: "-a[COUNT], -b, -n, -r[DEPTH], -v and -y, each a word of its own",
+    }
+}
+
 /// Whether a path begins with a member of the type, or of what it points to.
 fn has_field(ty: Type<'_>, path: &FieldPath) -> Result<bool, ExecuteError> {
     let structure = match ty.shape()? {
@@ -196,11 +239,25 @@ fn candidates<'m, 'n>(modules: &'m Modules, name: &'n str) -> (Vec<&'m Module>, 
     }
 }
 
-/// A type of that name, or else a variable whose type is known.
+/// A type of that name, or else a variable whose type is known; or else the type `_NAME`: that is
+/// how C's headers for Windows name what `NAME` is a `typedef` of, and compilers leave a `typedef`
+/// out of the PDB if only pointers to it are in use.
 fn find<'m>(modules: &'m Modules, name: &str) -> Result<Option<Target<'m>>, ExecuteError> {
     let is_explicit = name.contains('!');
     let (modules, name) = candidates(modules, name);
-    for module in modules {
+    let found = find_in(&modules, name, is_explicit)?;
+    match found {
+        None if !name.starts_with('_') => find_in(&modules, &format!("_{name}"), is_explicit),
+        found => Ok(found),
+    }
+}
+
+fn find_in<'m>(
+    modules: &[&'m Module],
+    name: &str,
+    is_explicit: bool,
+) -> Result<Option<Target<'m>>, ExecuteError> {
+    for &module in modules {
         let found = match module.types().find(name) {
             // another module's broken types do not matter where only a name is known
             Err(_) if !is_explicit => continue,

@@ -1,7 +1,10 @@
 //! `eb`, `ew`, `ed`, `eq`, `ep ADDRESS VALUE…`: write bytes, words, doublewords, quadwords or
-//! pointers to memory. Of a value that is too large the low bytes are written. A character constant
-//! is a number, its first character the highest byte: `ed nt!PoolHitTag '2aeL'` sets the tag `Lea2`.
-//! `eb` takes strings in double quotes too.
+//! pointers to memory, with spaces between them. A character constant is a number, its first
+//! character the highest byte: `ed nt!PoolHitTag '2aeL'` sets the tag `Lea2`. `eb` takes strings in
+//! double quotes too.
+//!
+//! A value has to fit, as a number without a sign or as one with it: `eb` takes 0 to ff, and -80 to
+//! -1 in 64 bits.
 //!
 //! `ea`, `eza`, `eu`, `ezu ADDRESS "STRING"`: write a string of ASCII or Unicode characters, those
 //! with `z` with a zero behind it. Escapes have no meaning in the string.
@@ -24,6 +27,7 @@ pub(super) fn run<const SIZE: usize>(
     _out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let address = Va(arguments.next_expression(session)?);
+    separated(arguments)?;
     let mut bytes = Vec::new();
     loop {
         if SIZE == 1 && arguments.peek() == Some('"') {
@@ -31,13 +35,34 @@ pub(super) fn run<const SIZE: usize>(
         } else {
             // Without any value WinDbg asks for them one by one; here that is an error.
             let value = arguments.next_expression(session)?;
+            if !fits::<SIZE>(value) {
+                return Err(arguments.error(CommandErrorKind::Overflow).into());
+            }
             bytes.extend_from_slice(&value.to_le_bytes()[..SIZE]);
         }
+        separated(arguments)?;
         if arguments.at_end() {
             break;
         }
     }
     write(session, arguments, address, &bytes)
+}
+
+/// Whether `SIZE` bytes hold a value, without a sign or with one.
+fn fits<const SIZE: usize>(value: u64) -> bool {
+    let unused = 64 - 8 * SIZE as u32;
+    let (unsigned, signed) = (value, value as i64);
+    unsigned << unused >> unused == unsigned || signed << unused >> unused == signed
+}
+
+/// Checks that a space follows what has been read, or nothing: `1.5` is no number, and not the
+/// numbers `1`, `.` (the current address) and `5` either.
+fn separated(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
+    let next = arguments.rest().chars().next();
+    match next.is_none_or(char::is_whitespace) {
+        true => Ok(()),
+        false => Ok(arguments.finish()?),
+    }
 }
 
 /// Writes a string, of 16-bit characters if `WIDE`, with a zero behind it if `TERMINATED`.

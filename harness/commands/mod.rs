@@ -7,6 +7,7 @@ mod clear_breakpoints;
 mod display;
 mod display_type;
 mod enter;
+mod error;
 mod evaluate;
 mod for_each_module;
 mod go;
@@ -24,100 +25,13 @@ mod set_breakpoint;
 mod stack;
 mod unassemble;
 
-use crate::address::Va;
-use crate::debugger::command_line::{LineTooLong, commands};
-use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
-use crate::debugger::expression::ExpressionError;
-use crate::debugger::search::SearchError;
-use crate::debugger::{STOP_WORK, Session, SessionError, Stop, StopReason};
-use crate::guest::pool::PoolError;
-use crate::image::types::TypeError;
-use crate::report::typed::ListingError;
+pub use error::ExecuteError;
+
+use crate::debugger::command_line::commands;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
 use crate::report::{location::write_location, stop::write_stop};
-use std::fmt::{self, Write};
-
-/// A command could not be executed, or not to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError {
-    /// Its arguments are wrong.
-    #[error(transparent)]
-    Argument(#[from] ArgumentError),
-    /// The session could not do it.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The guest's pool cannot be looked at.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// There is no extension command of this name.
-    #[error("No export {0} found")]
-    NoExtension(String),
-    /// The line is too long.
-    #[error(transparent)]
-    TooLong(#[from] LineTooLong),
-    /// The guest ran on and on.
-    #[error(
-        "the guest has run {work} bytes of code without a stop, the budget of one run (a stop \
-         that a breakpoint's commands go on from counts as {STOP_WORK}); it is at {at}, perhaps \
-         in an endless loop; give it a larger budget to go on"
-    )]
-    Budget {
-        /// The budget in bytes of code retired.
-        work: u64,
-        /// Where the guest is, as a symbol.
-        at: String,
-    },
-    /// A search cannot be done, or not to its end.
-    #[error(transparent)]
-    Search(#[from] SearchError),
-    /// A pattern is found at too many places.
-    #[error(
-        "the pattern is at more than {limit} places, of which the first are shown; go on at {at}",
-        limit = search::HIT_LIMIT
-    )]
-    TooManyHits {
-        /// The first place that is not shown.
-        at: Va,
-    },
-    /// A PDB's types are broken.
-    #[error(transparent)]
-    Types(#[from] TypeError),
-    /// A type cannot be listed, or not to the listing's end.
-    #[error(transparent)]
-    Listing(#[from] ListingError),
-    /// The output is gone.
-    #[error("the output cannot be written to")]
-    Output(#[from] fmt::Error),
-}
-
-impl From<CommandError> for ExecuteError {
-    fn from(error: CommandError) -> ExecuteError {
-        ExecuteError::Argument(error.into())
-    }
-}
-
-impl From<ExpressionError> for ExecuteError {
-    fn from(error: ExpressionError) -> ExecuteError {
-        ExecuteError::Argument(error.into())
-    }
-}
-
-impl ExecuteError {
-    /// The error as WinDbg shows it below a prompt `width` characters wide: a caret, if there is
-    /// one, points at the place where reading stopped.
-    ///
-    /// ```
-    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
-    /// let error = session.execute("k 1 2").unwrap_err();
-    /// assert_eq!(error.below_prompt(7), "           ^ Extra character error in 'k 1 2'");
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn below_prompt(&self, width: usize) -> String {
-        match self {
-            ExecuteError::Argument(ArgumentError::Command(error)) => error.with_prompt(width),
-            other => other.to_string(),
-        }
-    }
-}
+use std::fmt::Write;
 
 /// What is to happen after a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -295,16 +209,17 @@ impl Session {
             let stop = self.resume();
             self.write_passing_output(out)?;
             let stop = stop?;
-            let command = match stop.reason {
-                StopReason::Breakpoint { .. } => self
-                    .breakpoints()
-                    .at(stop.address)
-                    .map(|one| one.command.clone()),
-                _ => None,
+            let StopReason::Breakpoint { number } = stop.reason else {
+                return self.report(&stop, out);
             };
+            let breakpoint = self.breakpoints().at(stop.address);
+            let command = breakpoint.map(|one| one.command.clone());
             match command.filter(|command| !command.is_empty()) {
                 None => return self.report(&stop, out),
-                Some(command) => match self.execute_at_breakpoint(&command, out)? {
+                Some(command) => match self
+                    .execute_at_breakpoint(&command, out)
+                    .map_err(|error| error.at_breakpoint(number, self, stop.address))?
+                {
                     Flow::Go => self.charge_stop(),
                     Flow::Quit => return Ok(Flow::Quit),
                     Flow::Stay => {

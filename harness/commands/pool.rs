@@ -3,7 +3,8 @@
 //!
 //! Flags are bits: 1 shows the start of each block's contents, 2 shows the asked-for block alone,
 //! 80000000 leaves out what is said about the pool and the tag. `(Free )` is a block in a
-//! processor's cache, `(Free)` one that the pool itself has back.
+//! processor's cache, `(Free)` one that the pool itself has back. The asterisk also marks a header
+//! that makes no sense, if the address is between it and where blocks go on.
 //!
 //! ```
 //! let mut lab = poolhit::Lab::builder().build()?;
@@ -18,7 +19,9 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::guest::pool::{PAGE_SIZE, PageDamage, PoolBlock, PoolKind, PoolPage, PoolView};
+use crate::guest::pool::{
+    BLOCK_UNIT, PAGE_SIZE, PageDamage, PoolBlock, PoolKind, PoolPage, PoolView,
+};
 use crate::report::pool::{Mark, Plain, write_big_page, write_block, write_damage, write_region};
 use std::fmt::{self, Write};
 
@@ -117,7 +120,7 @@ impl Listing<'_> {
         let mut damage = page.damage.as_slice();
         for block in &page.blocks {
             let broken = damage.partition_point(|one| one.address < block.address);
-            self.write_broken(&damage[..broken], block.address)?;
+            self.write_broken(page, &damage[..broken], block.address)?;
             self.write_block(page, block)?;
             damage = &damage[broken..];
             let own = damage.partition_point(|one| one.address == block.address);
@@ -128,7 +131,7 @@ impl Listing<'_> {
             }
             damage = &damage[own..];
         }
-        self.write_broken(damage, page.base.wrapping_add(PAGE_SIZE))?;
+        self.write_broken(page, damage, page.base.wrapping_add(PAGE_SIZE))?;
         if !page.damage.is_empty() {
             let base = Plain(page.base);
             writeln!(self.out, "The page is corrupt: !poolval {base} says more")?;
@@ -137,22 +140,29 @@ impl Listing<'_> {
     }
 
     /// A header that no block could be made of, and why; the bytes up to `end` are nobody's.
-    fn write_broken(&mut self, damage: &[PageDamage], end: Va) -> fmt::Result {
+    fn write_broken(&mut self, page: &PoolPage, damage: &[PageDamage], end: Va) -> fmt::Result {
         let Some(first) = damage.first() else {
             return Ok(());
         };
-        if self.has(ONE_BLOCK) && !(first.address..end).contains(&self.asked) {
+        let asked = (first.address..end).contains(&self.asked);
+        if self.has(ONE_BLOCK) && !asked {
             return Ok(());
         }
         writeln!(
             self.out,
-            "{} doesn't look like a valid small pool allocation, checking to see\n\
+            "{}{} doesn't look like a valid small pool allocation, checking to see\n\
              if the entire page is actually part of a large page allocation...",
+            if asked { "*" } else { "" },
             Plain(first.address)
         )?;
         damage
             .iter()
-            .try_for_each(|one| write_damage(self.out, one))
+            .try_for_each(|one| write_damage(self.out, one))?;
+        if self.has(CONTENTS) {
+            let contents = first.address.wrapping_add(BLOCK_UNIT);
+            self.write_contents(page, contents, end)?;
+        }
+        Ok(())
     }
 
     /// Whether a block is to be shown.
@@ -171,7 +181,7 @@ impl Listing<'_> {
             self.write_owner()?;
         }
         if self.has(CONTENTS) {
-            self.write_contents(page, block.contents())?;
+            self.write_contents(page, block.contents(), page.base.wrapping_add(PAGE_SIZE))?;
         }
         Ok(())
     }
@@ -187,8 +197,10 @@ impl Listing<'_> {
         )
     }
 
-    fn write_contents(&mut self, page: &PoolPage, address: Va) -> fmt::Result {
-        let bytes = page.bytes(address, SHOWN);
+    /// The start of what is at an address, which belongs together up to `end`.
+    fn write_contents(&mut self, page: &PoolPage, address: Va, end: Va) -> fmt::Result {
+        let length = usize::try_from(end - address).unwrap_or(0);
+        let bytes = page.bytes(address, length.min(SHOWN));
         for (line, words) in bytes.chunks(16).enumerate() {
             let indent = if line == 0 { " " } else { "    " };
             let at = address.wrapping_add(line as u64 * 16);

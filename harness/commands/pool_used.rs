@@ -1,7 +1,8 @@
 //! `!poolused [FLAGS [TAG]]`: what each tag has allocated, from `nt!PoolTrackTable`.
 //!
 //! Flags are bits: 1 shows allocations and frees too, 2 sorts by nonpaged pool, 4 by paged pool;
-//! without 2 or 4 the lines are sorted by tag. `TAG` is a pattern as [`TagPattern`] reads it: four
+//! without 2 or 4 the lines are sorted by tag. 2 and 4 exclude each other, and 8, the session pool,
+//! is not there. `TAG` is a pattern as [`TagPattern`] reads it: four
 //! characters, or some with `*` and `?`, or a number that starts with `0x`.
 //!
 //! ```
@@ -14,7 +15,7 @@
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
-use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::cursor::Cursor;
 use crate::debugger::expression::evaluate;
 use crate::report::pool_used::{SortBy, write_pool_used};
 use crate::tag::TagPattern;
@@ -32,14 +33,15 @@ pub(super) fn run(
     // A word, since in `4 *2` the pattern would be read as an operator and its operand.
     let flags = match arguments.next_word() {
         None => 0,
+        // Later debuggers have options, which the manual does not know.
+        Some(word) if word.starts_with('/') => return Err(unknown_flags(word)),
         Some(word) => evaluate(word, session)?,
     };
     let sort_by = match flags & !DETAILED {
         0 => SortBy::Tag,
         BY_NONPAGED => SortBy::NonPaged,
         BY_PAGED => SortBy::Paged,
-        // Both together, or the session pool, which this guest has none of.
-        _ => return Err(arguments.error(CommandErrorKind::Range).into()),
+        _ => return Err(unknown_flags(&format!("{flags:x}"))),
     };
     let pattern = match arguments.at_end() {
         true => TagPattern::any(),
@@ -50,4 +52,13 @@ pub(super) fn run(
     trackers.retain(|one| pattern.matches(one.tag));
     write_pool_used(out, trackers, sort_by, flags & DETAILED != 0)?;
     Ok(Flow::Stay)
+}
+
+fn unknown_flags(flags: &str) -> ExecuteError {
+    ExecuteError::UnknownFlags {
+        command: "!poolused",
+        flags: flags.to_string(),
+        known: "they are 1 (allocations and frees too), and 2 (sorted by nonpaged pool) or 4 (by \
+                paged pool)",
+    }
 }

@@ -1,7 +1,10 @@
 //! `!poolval ADDRESS [LEVEL]`: checks the headers of the pool page that an address is in, and says
 //! what is wrong with them.
 //!
-//! Level 1 shows the list of headers too, 2 what each says, 3 each header's words.
+//! Level 1 shows the list of headers too, 2 what each says, 3 each header's words ("basic
+//! information", "linked header lists", "basic" and "full header information" in the manual). A
+//! header that makes no sense is shown like the others, as it stands; below the list is what is
+//! wrong with it.
 //!
 //! ```
 //! let mut lab = poolhit::Lab::builder().build()?;
@@ -93,7 +96,7 @@ fn write_validation(out: &mut dyn Write, pool: &PoolView<'_>, base: Va, level: u
 }
 
 fn write_headers(out: &mut dyn Write, page: &PoolPage, level: u64) -> fmt::Result {
-    for block in &page.blocks {
+    for block in page.headers() {
         if level == 1 {
             let (header, address) = (block.header, Plain(block.address));
             let (size, previous) = (header.block_size, header.previous_size);

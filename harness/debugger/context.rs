@@ -116,12 +116,20 @@ fn find_register(name: &str) -> Option<(Gpr, Width)> {
 }
 
 /// The modules' images, as the unwinder asks for them.
-pub(super) struct Images<'a>(pub &'a Modules);
+pub(super) struct Images<'a> {
+    pub modules: &'a Modules,
+    /// Where functions return to that the host has called.
+    pub return_landing: Va,
+}
 
 impl UnwindModules for Images<'_> {
     fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.0.containing(address)?;
+        let module = self.modules.containing(address)?;
         Some((module.base(), &**module.image()?))
+    }
+
+    fn is_outside(&self, address: Va) -> bool {
+        address == self.return_landing
     }
 }
 

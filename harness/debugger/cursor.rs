@@ -11,7 +11,7 @@
 //! ```
 
 use super::expression::ExpressionError;
-use crate::tag::TagPattern;
+use crate::tag::{PatternError, TagPattern};
 use std::fmt;
 
 /// A place in a command's text: everything before it has been read.
@@ -162,21 +162,24 @@ impl<'a> Cursor<'a> {
     /// Reads a pattern for tags: a word, or a string in double quotes, which may have spaces in it.
     ///
     /// # Errors
-    /// A syntax error if there is none, or no tag can fit it.
+    /// A syntax error if there is none; if no tag can fit it, what a pattern looks like.
     ///
     /// ```
     /// use poolhit::{debugger::cursor::Cursor, tag::Tag};
-    /// let mut cursor = Cursor::new(r#""Irp " 1"#);
+    /// let mut cursor = Cursor::new(r#""Irp " Irp"#);
     /// let pattern = cursor.next_tag_pattern().unwrap();
     /// assert_eq!(pattern.exact(), Some(Tag::from_bytes(*b"Irp ")));
-    /// assert!(cursor.next_tag_pattern().is_err());
+    /// let error = cursor.next_tag_pattern().unwrap_err();
+    /// assert!(error.to_string().starts_with("a tag has four characters, 'Irp' has 3"));
     /// ```
-    pub fn next_tag_pattern(&mut self) -> Result<TagPattern, CommandError> {
-        let pattern = match self.next_quoted()? {
-            Some(text) => text.parse().ok(),
-            None => self.next_word().and_then(|word| word.parse().ok()),
-        };
-        pattern.ok_or_else(|| self.error(CommandErrorKind::Syntax))
+    pub fn next_tag_pattern(&mut self) -> Result<TagPattern, ArgumentError> {
+        if let Some(text) = self.next_quoted()? {
+            return Ok(text.parse()?);
+        }
+        match self.next_word() {
+            Some(word) => Ok(word.parse()?),
+            None => Err(self.error(CommandErrorKind::Syntax).into()),
+        }
     }
 
     /// Checks that nothing but white space is left.
@@ -233,6 +236,8 @@ pub enum CommandErrorKind {
     ExtraCharacter,
     /// A number or an address range outside what the command takes.
     Range,
+    /// A value that does not fit where it is to be written.
+    Overflow,
     /// Memory that the command needs cannot be accessed.
     MemoryAccess,
 }
@@ -243,13 +248,14 @@ impl fmt::Display for CommandErrorKind {
             CommandErrorKind::Syntax => "Syntax",
             CommandErrorKind::ExtraCharacter => "Extra character",
             CommandErrorKind::Range => "Range",
+            CommandErrorKind::Overflow => "Overflow",
             CommandErrorKind::MemoryAccess => "Memory access",
         })
     }
 }
 
 /// An error of a command. WinDbg prints it with a caret under the last character that it read.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("^ {kind} error in '{command}'")]
 pub struct CommandError {
     /// What is wrong.
@@ -274,8 +280,15 @@ impl CommandError {
     }
 }
 
+/// The message, for whoever unwraps it.
+impl fmt::Debug for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommandError: {self}, column {}", self.column)
+    }
+}
+
 /// Why a command's arguments could not be read.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
     /// An expression has no value.
     #[error(transparent)]
@@ -283,6 +296,22 @@ pub enum ArgumentError {
     /// An argument has the wrong form or size.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A text is no tag, and no pattern for tags.
+    #[error(transparent)]
+    Tag(#[from] PatternError),
+}
+
+/// The message, for whoever unwraps it.
+///
+/// ```
+/// use poolhit::debugger::cursor::{ArgumentError, CommandErrorKind, Cursor};
+/// let error = ArgumentError::from(Cursor::new("k 1 2").error(CommandErrorKind::Range));
+/// assert_eq!(format!("{error:?}"), "ArgumentError: ^ Range error in 'k 1 2'");
+/// ```
+impl fmt::Debug for ArgumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ArgumentError: {self}")
+    }
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ impl Cursor<'_> {
 
 /// Why an expression has no value: the message of WinDbg, and in quotes the command's text from
 /// the word on that it had read last.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ExpressionError {
     /// What is wrong.
     pub kind: ExpressionErrorKind,
@@ -205,6 +205,17 @@ impl fmt::Display for ExpressionError {
             &self.rest
         };
         write!(f, "{} '{rest}'", self.kind)
+    }
+}
+
+/// The message, for whoever unwraps it, and what could not be read.
+impl fmt::Debug for ExpressionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExpressionError: {self}")?;
+        match self.kind {
+            ExpressionErrorKind::MemoryAccess(fault) => write!(f, " ({fault})"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -381,7 +381,8 @@ impl Session {
         }
     }
 
-    /// The stack at the current instruction, of at most `limit` frames.
+    /// The stack at the current instruction, of at most `limit` frames. Inside a function that the
+    /// host has called ([`Lab::call_kernel`]) it ends with that function's frame.
     ///
     /// ```
     /// # use poolhit::{Lab, Session};
@@ -392,7 +393,10 @@ impl Session {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn stack(&self, limit: usize) -> CallStack {
-        let images = Images(&self.modules);
+        let images = Images {
+            modules: &self.modules,
+            return_landing: self.lab.machine().return_landing(),
+        };
         let walk = walk(&self.registers(), self.lab.machine(), &images, limit);
         CallStack::name(walk, &self.modules)
     }

@@ -1,12 +1,13 @@
 //! Calling a function of the guest's kernel from outside, as a test does that wants to put one
 //! request to the pool after another.
 
-use super::bug_check::BugCheck;
+use super::bug_check::{BugCheck, Hexadecimal};
 use super::lab::Lab;
 use crate::address::Va;
 use crate::machine::{EngineError, Exit};
 use crate::memory::{MemoryFault, WriteMemory};
 use crate::registers::{Gpr, Registers};
+use std::fmt;
 
 /// The most work that a call may take, in bytes of code retired.
 pub const CALL_WORK: u64 = 64 << 20;
@@ -34,7 +35,7 @@ impl KernelFunction {
 }
 
 /// What a call gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Called {
     /// The function's value (RAX).
     pub value: u64,
@@ -42,7 +43,36 @@ pub struct Called {
     pub hits: Vec<Va>,
 }
 
+/// With the value in hexadecimal: it is an address more often than not.
+///
+/// ```
+/// use poolhit::{address::Va, guest::Called};
+/// let called = Called { value: 0xfffffa80_00034010, hits: vec![Va(0xfffff800_014798f6)] };
+/// assert_eq!(
+///     format!("{called:?}"),
+///     "Called { value: 0xfffffa8000034010, hits: [Va(fffff800`014798f6)] }"
+/// );
+/// ```
+impl fmt::Debug for Called {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Called")
+            .field("value", &Hexadecimal(self.value))
+            .field("hits", &self.hits)
+            .finish()
+    }
+}
+
 /// Why a call did not come to its end.
+///
+/// ```
+/// use poolhit::guest::{BugCheck, CallError};
+/// let check = BugCheck { code: 0xc2, parameters: [7, 0x109b, 0, 0xfffffa80_00034010] };
+/// assert_eq!(
+///     CallError::BugCheck(check).to_string(),
+///     "the kernel stopped: bug check 0x000000c2 BAD_POOL_CALLER \
+///      (0x7, 0x109b, 0x0, 0xfffffa8000034010)"
+/// );
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no such function.
@@ -55,7 +85,7 @@ pub enum CallError {
     #[error(transparent)]
     Memory(#[from] MemoryFault),
     /// The kernel stopped with a bug check.
-    #[error("the kernel stopped: {0}")]
+    #[error("the kernel stopped: {}", .0.in_one_line())]
     BugCheck(BugCheck),
     /// Something else stopped it.
     #[error("the call stopped before its end: {0:?}")]

@@ -199,7 +199,8 @@ impl Lab {
 
     /// What reads the modules again without the lab, from a probe.
     pub fn module_reader(&self) -> ModuleReader {
-        ModuleReader::new(self.images.clone(), self.bases.clone())
+        let landing = self.machine.return_landing();
+        ModuleReader::new(self.images.clone(), self.bases.clone(), landing)
     }
 
     fn gs_bases(&self) -> [Va; 2] {

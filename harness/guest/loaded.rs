@@ -15,16 +15,35 @@ pub struct ModuleReader {
     bases: Arc<Bases>,
     /// `nt!PsLoadedModuleList`.
     kernel_list: Option<Va>,
+    return_landing: Va,
 }
 
 impl ModuleReader {
-    pub(super) fn new(images: Arc<GuestImages>, bases: Arc<Bases>) -> ModuleReader {
+    pub(super) fn new(
+        images: Arc<GuestImages>,
+        bases: Arc<Bases>,
+        return_landing: Va,
+    ) -> ModuleReader {
         let kernel_list = kernel_list(&images, &bases);
         ModuleReader {
             images,
             bases,
             kernel_list,
+            return_landing,
         }
+    }
+
+    /// Where functions return to that the host has called
+    /// ([`Machine::return_landing`](crate::machine::Machine::return_landing)).
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let landing = lab.machine().return_landing();
+    /// assert_eq!(lab.module_reader().return_landing(), landing);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn return_landing(&self) -> Va {
+        self.return_landing
     }
 
     /// The modules loaded. `gs_bases` are the base of GS and the one that `swapgs` would bring.

@@ -75,12 +75,19 @@ pub struct StackSource {
 }
 
 /// The modules' images, as the unwinder asks for them.
-struct Images<'a>(&'a Modules);
+struct Images<'a> {
+    modules: &'a Modules,
+    return_landing: Va,
+}
 
 impl UnwindModules for Images<'_> {
     fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.0.containing(address)?;
+        let module = self.modules.containing(address)?;
         Some((module.base(), &**module.image()?))
+    }
+
+    fn is_outside(&self, address: Va) -> bool {
+        address == self.return_landing
     }
 }
 
@@ -178,7 +185,10 @@ impl StackSource {
                 self.generation = generation;
                 self.read_modules(guest);
             }
-            let images = Images(&self.modules);
+            let images = Images {
+                modules: &self.modules,
+                return_landing: self.reader.return_landing(),
+            };
             self.capturer.capture(&noted, guest, &images, start.limit)
         });
         let frames = self.capturer.frames();

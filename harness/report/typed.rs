@@ -35,6 +35,10 @@ pub enum ListingError {
              fewer fields, or less deep with -r1"
     )]
     TooLong,
+    /// Memory that the values are in cannot be read. The listing is complete, with `??` in their
+    /// places; here is the last of them.
+    #[error("Memory read error {:016x}", .0.0)]
+    Unreadable(Va),
     /// The output is gone.
     #[error("the output cannot be written to")]
     Output(#[from] fmt::Error),
@@ -102,7 +106,8 @@ impl FieldPath {
 /// Lists a type as WinDbg's `dt` does, with the values at an address if there is one.
 ///
 /// # Errors
-/// The PDB's types are broken, the listing is too long, or the output refuses.
+/// The PDB's types are broken, the listing is too long, values could not be read (the others are
+/// listed), or the output refuses.
 ///
 /// ```
 /// use poolhit::report::typed::{ListingOptions, write_type};
@@ -136,10 +141,10 @@ pub fn write_type(
         inside: Vec::new(),
     };
     listing.top(ty, at)?;
-    if let Some(at) = listing.values.fault {
-        listing.line(&format!("Memory read error {:016x}", at.0))?;
+    match listing.values.fault {
+        Some(at) => Err(ListingError::Unreadable(at)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 struct Listing<'a> {

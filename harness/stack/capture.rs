@@ -250,7 +250,12 @@ impl Capturer {
                 false => CodeAddress::ReturnAddress(Va(return_address)),
             };
         }
-        Ok(WalkEnd::Limit)
+        // The last frame returns there: it might be the last of all, too.
+        let is_last = limit < MAX_FRAMES && limit > 0 && modules.is_outside(code.address());
+        Ok(match is_last {
+            true => WalkEnd::Outside,
+            false => WalkEnd::Limit,
+        })
     }
 
     #[inline]
@@ -263,6 +268,10 @@ impl Capturer {
         let kept = &mut self.rules[slot(at.0, RULES)];
         if kept.at != at.0 {
             let code = CodeAddress::ReturnAddress(at);
+            // Behind code outside the guest there is no frame: such an address never gets a rule.
+            if modules.is_outside(at) {
+                return Err(NoRule);
+            }
             let (rule, _) = Rule::of(code, memory, modules).ok_or(NoRule)?;
             *kept = Kept { at: at.0, rule };
         }

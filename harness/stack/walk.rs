@@ -2,7 +2,8 @@
 //!
 //! A walk lists what WinDbg's `k` lists, a frame a row: [`Frame::child_sp`],
 //! [`Frame::return_address`], and the symbol of [`Frame::code`]. A frame that returns to address zero
-//! is the last (threads start so), and is listed. An address that lies in no image, or in a function
+//! is the last (threads start so), and is listed; so is one that returns to code outside the guest
+//! ([`UnwindModules::is_outside`]). An address that lies in no image, or in a function
 //! without unwind data below another, does not end the walk: WinDbg takes what is at the stack
 //! pointer for the return address and lists on, raw addresses if it must, and so does this;
 //! [`FrameTrust::Guess`] marks the frames that were found so.
@@ -31,6 +32,9 @@ pub enum WalkEnd {
     /// The last frame returns to address zero: the stack is complete.
     #[error("the last frame returns to address zero")]
     ReturnAddressZero,
+    /// The last frame returns to code that is not the guest's: the host called the function.
+    #[error("the last frame returns to the host, which called it")]
+    Outside,
     /// As many frames as were asked for.
     #[error("the limit of frames is reached")]
     Limit,
@@ -212,6 +216,9 @@ impl Iterator for Walker<'_> {
             Ok(caller) => {
                 let return_address = caller.registers.rip();
                 self.end = self.end_before(child_sp, &caller);
+                if self.end.is_none() && self.modules.is_outside(return_address) {
+                    self.end = Some(WalkEnd::Outside);
+                }
                 if self.end.is_none() {
                     self.next = Some(caller);
                 }

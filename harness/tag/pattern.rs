@@ -13,7 +13,17 @@ pub enum PatternError {
     /// It is empty, a number that is none, or has a character that no tag can have.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// It has as many characters as no tag has: fewer than four without a `*`, or more.
+    /// It has fewer characters than a tag, and no `*`.
+    #[error(
+        "a tag has four characters, '{text}' has {}; write \"{text:<4}\" with its spaces, in double \
+         quotes, or {text}* for all tags that start so",
+        text.chars().count()
+    )]
+    Short {
+        /// The text.
+        text: String,
+    },
+    /// It has more characters than a tag.
     #[error(
         "'{text}' is no pattern for tags: it has four characters, or up to four and any number of *"
     )]
@@ -161,7 +171,11 @@ impl FromStr for TagPattern {
         }
         let stars = text.bytes().filter(|byte| *byte == b'*').count();
         let others = length - stars;
-        if others > 4 || others < 4 && stars == 0 {
+        if others < 4 && stars == 0 {
+            let text = quote(text);
+            return Err(PatternError::Short { text });
+        }
+        if others > 4 {
             return Err(PatternError::Length { text: quote(text) });
         }
         let (mut pattern, mut end) = ([0; LONGEST], 0);

@@ -66,6 +66,34 @@ fn fields_and_addresses_in_any_order() {
     );
 }
 
+/// What is not there is an error, whose text is the line that the prompt shows.
+#[test]
+fn what_is_not_there_is_an_error() {
+    let mut session = session();
+    for (line, message) in [
+        ("dt nt!NO_SUCH_TYPE", "Symbol nt!NO_SUCH_TYPE not found."),
+        ("dt NO_SUCH_TYPE @rsp", "Symbol NO_SUCH_TYPE not found."),
+        ("dt nt!_LIST_ENTRY 10", "Memory read error 0000000000000018"),
+        ("dt 10 nt!_LIST_ENTRY", "Memory read error 0000000000000018"),
+        (
+            "dt nt!_POOL_HEADER PoolTag 10",
+            "Memory read error 0000000000000014",
+        ),
+        (
+            "dt -r 3 nt!_LIST_ENTRY",
+            "Memory read error 000000000000000b",
+        ),
+    ] {
+        assert_eq!(
+            session.execute(line).unwrap_err().to_string(),
+            message,
+            "{line}"
+        );
+    }
+    let typedef = session.execute("dt nt!POOL_HEADER").unwrap();
+    assert_eq!(typedef, session.execute("dt nt!_POOL_HEADER").unwrap());
+}
+
 #[test]
 fn recursion_ends() {
     let mut session = session();
@@ -123,7 +151,12 @@ proptest! {
             static SESSION: std::cell::RefCell<Session> = std::cell::RefCell::new(session());
         }
         let line = format!("dt -r2 nt!_DRIVER_OBJECT {}", Va(address));
-        let text = SESSION.with_borrow_mut(|session| session.execute(&line)).unwrap();
+        let mut text = String::new();
+        let result = SESSION.with_borrow_mut(|session| session.execute_to(&line, &mut text));
         prop_assert!(text.contains("DriverName"));
+        if let Err(error) = result {
+            prop_assert!(error.to_string().starts_with("Memory read error "), "{error}");
+            prop_assert!(text.contains(": ?"), "{text}");
+        }
     }
 }

@@ -172,7 +172,10 @@ fn a_driver_that_fails_is_a_bug_check() {
     // mov eax, STATUS_UNSUCCESSFUL; ret
     let error = boot_error(&[0xb8, 1, 0, 0, 0xc0, 0xc3]);
     assert!(
-        error.contains("bug check 0x0000006b (0xc0000001, 0xfffff8800496d000, 0x0, 0x0)"),
+        error.contains(
+            "bug check 0x0000006b PROCESS1_INITIALIZATION_FAILED \
+             (0xc0000001, 0xfffff8800496d000, 0x0, 0x0)"
+        ),
         "{error}"
     );
 }

@@ -51,7 +51,7 @@ fn a_leak_loop_ends_in_refusals_and_the_statistics_add_up() {
         let raised = pool.try_call("ExAllocatePoolWithTag", &[kind | 16, bytes, tag.into()]);
         let error = raised.unwrap_err().to_string();
         assert!(
-            error.contains("0x0000001e") && error.contains("FFFFFFFFC000009A"),
+            error.contains("0x0000001e KMODE_EXCEPTION_NOT_HANDLED (0xffffffffc000009a, "),
             "{error}"
         );
     }

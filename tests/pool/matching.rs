@@ -2,6 +2,7 @@
 //! one bit among them.
 
 use crate::guest::Pool;
+use poolhit::tag::Tag;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::cell::RefCell;
@@ -42,6 +43,13 @@ fn ten_thousand_cases_of_matching() {
         prop_assert_eq!(allocated.hits.len(), usize::from(tag == hit_tag));
         let freed = pool.call("ExFreePoolWithTag", &[allocated.value, tag.into()]);
         prop_assert_eq!(freed.hits.len(), usize::from(tag & 0x7fff_ffff == hit_tag));
+        // The rule as the library tells it is the kernel's.
+        let (tag_type, hit_tag_type) = (Tag(tag), Tag(hit_tag));
+        let told = (
+            tag_type.hits_allocation(hit_tag_type),
+            tag_type.hits_free(hit_tag_type),
+        );
+        prop_assert_eq!((!allocated.hits.is_empty(), !freed.hits.is_empty()), told);
         if bytes == CACHEABLE {
             // The same block again, from the processor's cache.
             let again = pool.call("ExAllocatePoolWithTag", &[kind, bytes, tag.into()]);

@@ -4,6 +4,7 @@
 
 mod breakpoints;
 mod counters;
+mod find_and_edit;
 mod patches;
 mod paths;
 mod schedule;

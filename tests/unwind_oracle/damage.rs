@@ -103,7 +103,7 @@ fn word(stack: u64, kernel: u64) -> impl Strategy<Value = u64> {
 #[test]
 fn damage_on_the_stack_leaves_the_frames_above_it() {
     let session = hit();
-    let modules = Loaded(session.modules().clone());
+    let modules = Loaded::of(session.lab());
     let registers = session.registers();
     let stack = registers.rsp().0;
     let whole = Damaged {
@@ -194,7 +194,7 @@ fn damage_to_unwind_data_ends_a_walk_at_worst() {
 #[test]
 fn registers_that_lead_anywhere() {
     let session = hit();
-    let modules = Loaded(session.modules().clone());
+    let modules = Loaded::of(session.lab());
     let whole = Damaged {
         session: &session,
         bytes: BTreeMap::new(),

@@ -17,12 +17,29 @@ use std::ops::Range;
 const CLOCK_VECTOR: u8 = 0xd1;
 
 /// The loaded images, as the unwinder asks for them.
-pub struct Loaded(pub Modules);
+pub struct Loaded {
+    pub modules: Modules,
+    /// Where functions return to that the test has called.
+    pub landing: Va,
+}
+
+impl Loaded {
+    pub fn of(lab: &Lab) -> Loaded {
+        Loaded {
+            modules: lab.modules(),
+            landing: lab.machine().return_landing(),
+        }
+    }
+}
 
 impl UnwindModules for Loaded {
     fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.0.containing(address)?;
+        let module = self.modules.containing(address)?;
         Some((module.base(), &**module.image()?))
+    }
+
+    fn is_outside(&self, address: Va) -> bool {
+        address == self.landing
     }
 }
 
@@ -41,7 +58,7 @@ impl Guest {
     pub fn boot_with(builder: LabBuilder, visits: Option<u32>) -> Guest {
         // Another one, which knows where everything is going to lie.
         let known = builder.clone().build().unwrap();
-        let mut oracle = Oracle::new(ways(&known), Box::new(Loaded(known.modules())));
+        let mut oracle = Oracle::new(ways(&known), Box::new(Loaded::of(&known)));
         oracle.exempt = exempt(&known);
         oracle.visits = visits;
         let watch = Watch::new(oracle);

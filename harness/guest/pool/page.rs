@@ -69,7 +69,10 @@ pub struct PoolPage {
     pub base: Va,
     /// Its blocks, by ascending address. A header whose size makes no sense has none.
     pub blocks: Vec<PoolBlock>,
-    /// The headers that are wrong, by ascending address.
+    /// The headers whose size makes no sense, by ascending address, as they stand: what they say is
+    /// not to be trusted.
+    pub broken: Vec<PoolBlock>,
+    /// The headers that are wrong, of blocks and broken ones, by ascending address.
     pub damage: Vec<PageDamage>,
     bytes: Box<[u8; PAGE_SIZE as usize]>,
 }
@@ -87,13 +90,15 @@ impl PoolPage {
     /// assert_eq!(page.blocks.len(), 2);
     /// let kind = DamageKind::PreviousSize { found: 0x7f, expected: 0x80 };
     /// assert_eq!(page.damage[0].kind, kind);
+    /// assert!(page.broken.is_empty());
     /// ```
     pub fn parse(base: Va, bytes: Box<[u8; PAGE_SIZE as usize]>) -> PoolPage {
-        let (blocks, damage) = walk(base, &bytes);
+        let walked = walk(base, &bytes);
         PoolPage {
             base,
-            blocks,
-            damage,
+            blocks: walked.blocks,
+            broken: walked.broken,
+            damage: walked.damage,
             bytes,
         }
     }
@@ -112,6 +117,25 @@ impl PoolPage {
         let behind = self.blocks.partition_point(|one| one.address <= address);
         let last = self.blocks[..behind].last()?;
         last.contains(address).then_some(last)
+    }
+
+    /// All headers of the page, of blocks and broken ones, by ascending address.
+    ///
+    /// ```
+    /// use poolhit::{address::Va, guest::pool::PoolPage};
+    /// // The second header says that its block is larger than what is left.
+    /// let mut bytes = Box::new([0; 0x1000]);
+    /// bytes[..8].copy_from_slice(b"\x00\x00\x80\x02Lea1");
+    /// bytes[0x800..0x808].copy_from_slice(b"\x80\x00\xff\x02Lea2");
+    /// let page = PoolPage::parse(Va(0xfffffa80_00001000), bytes);
+    /// assert_eq!((page.blocks.len(), page.broken.len()), (1, 1));
+    /// let tags: Vec<_> = page.headers().map(|one| one.header.tag.to_string()).collect();
+    /// assert_eq!(tags, ["Lea1", "Lea2"]);
+    /// ```
+    pub fn headers(&self) -> impl Iterator<Item = &PoolBlock> {
+        let mut headers: Vec<_> = self.blocks.iter().chain(&self.broken).collect();
+        headers.sort_by_key(|one| one.address);
+        headers.into_iter()
     }
 
     /// Whether the page's first bytes are the header of a page's first block. Where not, the page
@@ -176,9 +200,10 @@ impl PoolPage {
             for bit in 0..HEADER_BITS {
                 let (byte, mask) = (start + bit as usize / 8, 1 << (bit % 8));
                 bytes[byte] ^= mask;
-                let (blocks, damage) = walk(self.base, &bytes);
-                let last = blocks.last().is_some_and(|one| one.address == address);
-                if damage.is_empty() && (address == first.address || !last) {
+                let walked = walk(self.base, &bytes);
+                let last = walked.blocks.last();
+                let last = last.is_some_and(|one| one.address == address);
+                if walked.damage.is_empty() && (address == first.address || !last) {
                     found.push(SingleBit { address, bit });
                 }
                 bytes[byte] ^= mask;
@@ -272,18 +297,26 @@ impl Units<'_> {
     }
 }
 
-fn walk(base: Va, bytes: &[u8; PAGE_SIZE as usize]) -> (Vec<PoolBlock>, Vec<PageDamage>) {
+/// What a page's headers tell.
+#[derive(Default)]
+struct Walked {
+    blocks: Vec<PoolBlock>,
+    broken: Vec<PoolBlock>,
+    damage: Vec<PageDamage>,
+}
+
+fn walk(base: Va, bytes: &[u8; PAGE_SIZE as usize]) -> Walked {
     let kind = PoolKind::containing(base);
     let units = Units { bytes, kind };
     let place = |unit: usize| base.wrapping_add(unit as u64 * BLOCK_UNIT);
-    let (mut blocks, mut damage) = (Vec::new(), Vec::new());
+    let mut walked = Walked::default();
     let mut unit = 0;
     // Behind a broken header the size of the block before is not known.
     let mut previous = Some(0);
     while unit < UNITS {
         let header = units.header(unit);
         let address = place(unit);
-        let mut report = |kind| damage.push(PageDamage { address, kind });
+        let mut report = |kind| walked.damage.push(PageDamage { address, kind });
         if let Some(expected) = previous
             && expected != header.previous_size
         {
@@ -299,6 +332,7 @@ fn walk(base: Va, bytes: &[u8; PAGE_SIZE as usize]) -> (Vec<PoolBlock>, Vec<Page
                 room: room as u16,
                 resumes: next.map(place),
             });
+            walked.broken.push(PoolBlock { address, header });
             previous = None;
             unit = next.unwrap_or(UNITS);
             continue;
@@ -307,9 +341,9 @@ fn walk(base: Va, bytes: &[u8; PAGE_SIZE as usize]) -> (Vec<PoolBlock>, Vec<Page
             let found = header.pool_type;
             report(DamageKind::PoolType { found });
         }
-        blocks.push(PoolBlock { address, header });
+        walked.blocks.push(PoolBlock { address, header });
         previous = Some(found);
         unit += usize::from(found);
     }
-    (blocks, damage)
+    walked
 }

@@ -9,7 +9,11 @@ use poolhit::stack::walk::{Walk, WalkEnd};
 
 /// What a walk says that is not so; `callers` are the lowest first.
 pub fn difference(now: &Registers, callers: &[Caller], base: Base, walk: &Walk) -> Option<String> {
-    let known = callers.len() + 1;
+    // The host that has called into the guest is a caller, but no frame.
+    let (known, end) = match base {
+        Base::Host => (callers.len(), WalkEnd::Outside),
+        _ => (callers.len() + 1, WalkEnd::ReturnAddressZero),
+    };
     let frames = &walk.frames;
     for number in 0..known {
         let Some(frame) = frames.get(number) else {
@@ -30,23 +34,13 @@ pub fn difference(now: &Registers, callers: &[Caller], base: Base, walk: &Walk) 
             Some(caller) => caller_difference(caller, &frames[number - 1], frame),
         };
         let returns = below.map(|below| below.code.address());
-        let reason = reason.or_else(|| match (returns, base) {
-            (None, Base::Host) => None,
-            _ => unequal(
-                "return address",
-                frame.return_address,
-                returns.unwrap_or(Va(0)),
-            ),
-        });
+        let returns = returns.unwrap_or(Va(0));
+        let reason = reason.or_else(|| unequal("return address", frame.return_address, returns));
         if let Some(reason) = reason {
             return Some(format!("frame {number} of {known}: {reason}"));
         }
     }
-    if base == Base::Host {
-        return None;
-    }
-    unequal("count of frames", frames.len(), known)
-        .or_else(|| unequal("end", walk.end, WalkEnd::ReturnAddressZero))
+    unequal("count of frames", frames.len(), known).or_else(|| unequal("end", walk.end, end))
 }
 
 fn unequal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, is: T) -> Option<String> {

@@ -1,0 +1,175 @@
+//! Why a command could not be executed, in the debugger's words where it has some.
+
+use super::search::HIT_LIMIT;
+use crate::address::Va;
+use crate::debugger::command_line::LineTooLong;
+use crate::debugger::cursor::{ArgumentError, CommandError};
+use crate::debugger::expression::ExpressionError;
+use crate::debugger::search::SearchError;
+use crate::debugger::{STOP_WORK, Session, SessionError};
+use crate::guest::pool::PoolError;
+use crate::image::types::TypeError;
+use crate::report::location::write_location;
+use crate::report::typed::ListingError;
+use std::fmt;
+
+/// A command could not be executed, or not to its end.
+#[derive(thiserror::Error)]
+pub enum ExecuteError {
+    /// Its arguments are wrong.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The session could not do it.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The guest's pool cannot be looked at.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// There is no extension command of this name.
+    #[error("No export {0} found")]
+    NoExtension(String),
+    /// The line is too long.
+    #[error(transparent)]
+    TooLong(#[from] LineTooLong),
+    /// The guest ran on and on.
+    #[error(
+        "the guest has run {work} bytes of code without a stop, the budget of one run (a stop \
+         that a breakpoint's commands go on from counts as {STOP_WORK}); it is at {at}, perhaps \
+         in an endless loop; give it a larger budget to go on"
+    )]
+    Budget {
+        /// The budget in bytes of code retired.
+        work: u64,
+        /// Where the guest is, as a symbol.
+        at: String,
+    },
+    /// A search cannot be done, or not to its end.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// A pattern is found at too many places.
+    #[error(
+        "the pattern is at more than {limit} places, of which the first are shown; go on at {at}",
+        limit = HIT_LIMIT
+    )]
+    TooManyHits {
+        /// The first place that is not shown.
+        at: Va,
+    },
+    /// No module has a type or variable of this name.
+    #[error("Symbol {0} not found.")]
+    NoSuchType(String),
+    /// An element of an array was asked for as if it were a member.
+    #[error(
+        "'{field}' is no member: the elements of an array are shown by -a, as in \
+         dt -a{count} TYPE {array} ADDRESS for the first {count}"
+    )]
+    ArrayElement {
+        /// The member as it was typed.
+        field: String,
+        /// The array's name.
+        array: String,
+        /// How many elements to show so that the one wanted is among them.
+        count: u64,
+    },
+    /// A command has no such option.
+    #[error("{command} has no option '{option}'; it has {known}")]
+    UnknownOption {
+        /// The command.
+        command: &'static str,
+        /// What was typed.
+        option: String,
+        /// The options there are.
+        known: &'static str,
+    },
+    /// A command has no such flags, or not together.
+    #[error("{command} takes no flags '{flags}'; {known}")]
+    UnknownFlags {
+        /// The command.
+        command: &'static str,
+        /// What was typed.
+        flags: String,
+        /// The flags there are.
+        known: &'static str,
+    },
+    /// A breakpoint's commands could not be executed. The guest stays where it is.
+    #[error("{error}\n{location}")]
+    AtBreakpoint {
+        /// The breakpoint's number.
+        number: usize,
+        /// Why they could not.
+        error: Box<ExecuteError>,
+        /// Where the guest is: the symbol's line, and the instruction.
+        location: String,
+    },
+    /// A PDB's types are broken.
+    #[error(transparent)]
+    Types(#[from] TypeError),
+    /// A type cannot be listed, or not to the listing's end.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
+    /// The output is gone.
+    #[error("the output cannot be written to")]
+    Output(#[from] fmt::Error),
+}
+
+/// The message, for whoever unwraps it.
+///
+/// ```
+/// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+/// let error = session.execute("k 1 2").unwrap_err();
+/// assert_eq!(format!("{error:?}"), "ExecuteError: ^ Extra character error in 'k 1 2'");
+/// # Ok::<(), poolhit::guest::LabError>(())
+/// ```
+impl fmt::Debug for ExecuteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExecuteError: {self}")
+    }
+}
+
+impl From<CommandError> for ExecuteError {
+    fn from(error: CommandError) -> ExecuteError {
+        ExecuteError::Argument(error.into())
+    }
+}
+
+impl From<ExpressionError> for ExecuteError {
+    fn from(error: ExpressionError) -> ExecuteError {
+        ExecuteError::Argument(error.into())
+    }
+}
+
+impl ExecuteError {
+    /// The error as WinDbg shows it below a prompt `width` characters wide: a caret, if there is
+    /// one, points at the place where reading stopped.
+    ///
+    /// ```
+    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
+    /// let error = session.execute("k 1 2").unwrap_err();
+    /// assert_eq!(error.below_prompt(7), "           ^ Extra character error in 'k 1 2'");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn below_prompt(&self, width: usize) -> String {
+        match self {
+            ExecuteError::Argument(ArgumentError::Command(error)) => error.with_prompt(width),
+            ExecuteError::AtBreakpoint {
+                error, location, ..
+            } => format!("{}\n{location}", error.below_prompt(width)),
+            other => other.to_string(),
+        }
+    }
+
+    /// The error as one of a breakpoint's commands. An output that is gone stays what it is.
+    pub(super) fn at_breakpoint(self, number: usize, session: &Session, at: Va) -> ExecuteError {
+        if matches!(self, ExecuteError::Output(_)) {
+            return self;
+        }
+        let mut location = String::new();
+        // Writing to a String cannot fail.
+        let _ = write_location(&mut location, session, at);
+        ExecuteError::AtBreakpoint {
+            number,
+            error: Box::new(self),
+            location: location.trim_end().to_string(),
+        }
+    }
+}
