@@ -7,7 +7,7 @@
 
 use super::depot::{StackDepot, StackId};
 use crate::address::{Pa, Va};
-use crate::guest::ModuleReader;
+use crate::guest::{Generation, ModuleReader};
 use crate::image::function_table::ImageBytes;
 use crate::machine::probe::{Observed, Words};
 use crate::registers::Gpr;
@@ -43,16 +43,19 @@ struct KeptWalk {
 }
 
 /// Captures stacks from a probe, each kept once. Modules are read when the guest is first seen, and
-/// again when it is in another process or its kernel has loaded another image.
+/// again when it is in another process or has loaded another image.
 #[derive(Debug)]
 pub struct StackSource {
     reader: ModuleReader,
     modules: Modules,
     processor: u32,
+    /// The processor's control region, once it is known.
+    control_region: Option<Va>,
     /// What modules and rules are right for.
-    generation: Option<(Pa, u64)>,
+    generation: Option<(Pa, Generation)>,
     changes: u32,
     capturer: Capturer,
+    /// In the last place is the last walk that could not be kept.
     walks: Vec<KeptWalk>,
     /// The last walk's place.
     last: usize,
@@ -110,10 +113,11 @@ impl StackSource {
             reader,
             modules: Modules::default(),
             processor: 0,
+            control_region: None,
             generation: None,
             changes: 0,
             capturer: Capturer::new(),
-            walks: vec![empty; WALKS],
+            walks: vec![empty; WALKS + 1],
             last: 0,
             depot: StackDepot::new(limit),
         }
@@ -138,11 +142,11 @@ impl StackSource {
                 .registers
                 .iter()
                 .all(|(register, value)| guest.register(*register) == *value);
-        if !known {
-            self.walk(guest, start, place);
-        }
-        self.last = place;
-        self.walks[place].stack
+        self.last = match known {
+            true => place,
+            false => self.walk(guest, start, place),
+        };
+        self.walks[self.last].stack
     }
 
     /// The frames of the last stack captured.
@@ -151,30 +155,33 @@ impl StackSource {
         &self.walks[self.last].frames
     }
 
+    /// Walks, keeps it at `place` if it can be kept, and says where it is.
     #[cold]
-    fn walk(&mut self, guest: &Observed<'_>, start: Start, place: usize) {
+    fn walk(&mut self, guest: &Observed<'_>, start: Start, place: usize) -> usize {
         let noted = Noted {
             guest,
             read: RefCell::default(),
         };
         let (end, words) = guest.noting(|| {
-            let generation = Some((start.root, self.reader.generation(guest)));
-            if self.generation != generation {
-                self.generation = generation;
+            let generation = |region| (start.root, self.reader.generation(guest, region));
+            let now = self.control_region.map(generation);
+            if now.is_none() || self.generation != now {
                 self.read_modules(guest);
             }
             let images = Images(&self.modules);
             self.capturer.capture(&noted, guest, &images, start.limit)
         });
         let frames = self.capturer.frames();
+        let words = words.filter(|words| words.len() <= WORDS);
+        let place = if words.is_some() { place } else { WALKS };
         let walk = &mut self.walks[place];
         walk.stack = self.depot.intern(Va(start.rip), frames, end);
         walk.frames.clear();
         walk.frames.extend_from_slice(frames);
-        let words = words.filter(|words| words.len() <= WORDS);
         walk.start = words.is_some().then_some(start);
         walk.words = words.unwrap_or_default();
         walk.registers = noted.read.into_inner();
+        place
     }
 
     #[cold]
@@ -182,6 +189,9 @@ impl StackSource {
         let bases = guest.gs_bases();
         self.modules = self.reader.read(guest, bases);
         self.processor = self.reader.processor(guest, bases);
+        let region = self.reader.control_region(guest, bases);
+        self.control_region = Some(region);
+        self.generation = Some((guest.root(), self.reader.generation(guest, region)));
         self.forget_rules();
         self.changes = self.changes.wrapping_add(1);
     }
