@@ -197,7 +197,10 @@ impl Probe for Recorder {
             }
         }
         self.records.push(record);
-        Some(Pass { charge: 0, watch })
+        Some(Pass {
+            watch,
+            ..Pass::default()
+        })
     }
 
     fn returned(&mut self, guest: &Observed<'_>, token: u64) {

@@ -1,4 +1,6 @@
 //! Hits and breakpoints that do not stop the guest: the same as if they did.
 
+mod kept_walks;
 mod passing;
 mod recording;
+mod watched_calls;
