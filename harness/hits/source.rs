@@ -3,7 +3,7 @@
 //! The same hit comes by the same way again and again, with the same stack pointer. A walk is a
 //! function of the registers it starts with and of the words of memory it reads (page tables, stack,
 //! code): a [`StackSource`] keeps both with what came of it, and as long as they are what they were,
-//! so is the stack. Comparing some forty words is what remains of a hit seen before.
+//! so is the stack. Comparing some fifty words is what remains of a hit seen before.
 
 use super::depot::{StackDepot, StackId};
 use crate::address::{Pa, Va};
