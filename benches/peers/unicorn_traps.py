@@ -13,18 +13,21 @@ import time
 from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc
 from unicorn.x86_const import UC_X86_REG_RBX, UC_X86_REG_RCX, UC_X86_REG_RIP, UC_X86_REG_RSP
 
-# The code of benches/fixture/bare.rs: cmp ebx,[3000h]; je 2000h
-COMPARE = bytes.fromhex("3b1dfa1f0000 0f84f40f0000")
-# int 3; dec rcx; jne 1000h; hlt
-HIT = bytes.fromhex("cc 48ffc9 0f85f6efffff f4")
+# The code of benches/fixture/bare.rs: cmp ebx,[4000h]; je 2000h
+COMPARE = bytes.fromhex("3b1dfa2f0000 0f84f40f0000")
+# int 3; jmp 3000h
+HIT = bytes.fromhex("cc e9fa0f0000")
+# call 300fh; dec rcx; jne 1000h; hlt; ret
+BACK = bytes.fromhex("e80a000000 48ffc9 0f85f2dfffff f4 c3")
 
-KERNEL_STACK, USER_STACK = 0xFFFFF88004EC0000, 0xDF000
+# The low half of the kernel stack's address: without paging, code cannot use the whole of it.
+KERNEL_STACK, USER_STACK = 0x4EC0000, 0xDF000
 STACK_BYTES = 0x2000
-RSP = 0xFFFFF88004EC1680
+RSP = 0x4EC1680
 # Where the golden stack has them, from tests/golden/session.txt: below the next frame's Child-SP. The
 # one of KiSystemServiceCopyEnd is in its trap frame; the last is above NotMyfault's 58h bytes.
 SLOTS = [
-    *(0xFFFFF88004EC1000 + at for at in (0x768, 0x858, 0x9A8, 0xA08, 0xB38, 0xBA8, 0xD88)),
+    *(0x4EC1000 + at for at in (0x768, 0x858, 0x9A8, 0xA08, 0xB38, 0xBA8, 0xD88)),
     *(USER_STACK + at for at in (0x4C8, 0x538, 0x588, 0x5E8)),
 ]
 
@@ -66,11 +69,12 @@ def main():
     kind, rounds, samples = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     assert len(SLOTS) == 11
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
-    uc.mem_map(0x1000, 0x4000)
+    uc.mem_map(0x1000, 0x5000)
     uc.mem_map(KERNEL_STACK, STACK_BYTES)
     uc.mem_map(USER_STACK, STACK_BYTES)
     uc.mem_write(0x1000, COMPARE)
     uc.mem_write(0x2000, HIT)
+    uc.mem_write(0x3000, BACK)
     for number, slot in enumerate(SLOTS):
         uc.mem_write(slot, number.to_bytes(8, "little"))
     uc.reg_write(UC_X86_REG_RBX, 0)

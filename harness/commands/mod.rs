@@ -204,7 +204,15 @@ impl Session {
     /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
     /// does not.
     fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        self.arm_passing_commands();
+        let flow = self.go_on_passing(out);
+        // Whoever goes on without commands stops.
+        self.pass_at(Vec::new());
+        flow
+    }
+
+    fn go_on_passing(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        let mut points = self.passing_points();
+        self.pass_at(points.clone());
         loop {
             let stop = self.resume();
             self.write_passing_output(out)?;
@@ -220,7 +228,15 @@ impl Session {
                     .execute_at_breakpoint(&command, out)
                     .map_err(|error| error.at_breakpoint(number, self, stop.address))?
                 {
-                    Flow::Go => self.charge_stop(),
+                    Flow::Go => {
+                        self.charge_stop();
+                        // The commands may have been about breakpoints.
+                        let now = self.passing_points();
+                        if now != points {
+                            points.clone_from(&now);
+                            self.pass_at(now);
+                        }
+                    }
                     Flow::Quit => return Ok(Flow::Quit),
                     Flow::Stay => {
                         write_location(out, self, stop.address)?;

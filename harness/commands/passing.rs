@@ -16,6 +16,9 @@ use std::fmt::{self, Write};
 /// How much is printed before the guest is stopped for it to be taken away, in bytes.
 const OUTPUT: usize = 1 << 18;
 
+/// The most text that is kept of stacks, in bytes; with more of it, it starts again.
+const TEXTS: usize = 64 << 20;
+
 /// `k` at breakpoints.
 struct PassingStacks {
     /// Each breakpoint with the number of frames to show.
@@ -25,16 +28,23 @@ struct PassingStacks {
     changes: u32,
     /// The listings of the source's stacks.
     texts: Vec<Option<StackText>>,
+    /// The bytes of all of them.
+    text_bytes: usize,
     out: Vec<u8>,
 }
 
 impl Session {
-    /// Has the breakpoints' commands that allow it executed without a stop.
-    pub(super) fn arm_passing_commands(&mut self) {
+    /// The breakpoints whose commands can be executed without a stop, each with the number of frames
+    /// to show.
+    pub(super) fn passing_points(&self) -> Vec<(Va, usize)> {
         let breakpoints = self.breakpoints().iter();
-        let points: Vec<_> = breakpoints
+        breakpoints
             .filter_map(|one| Some((one.address, frames_shown(one)?)))
-            .collect();
+            .collect()
+    }
+
+    /// Has these breakpoints' commands executed without a stop, and no others'.
+    pub(super) fn pass_at(&mut self, points: Vec<(Va, usize)>) {
         if points.is_empty() {
             self.set_passing(None);
             return;
@@ -44,6 +54,7 @@ impl Session {
             source: StackSource::new(self.lab().module_reader(), STACK_LIMIT),
             changes: 0,
             texts: Vec::new(),
+            text_bytes: 0,
             out: Vec::with_capacity(OUTPUT),
         };
         self.set_passing(Some(Box::new(passing)));
@@ -70,9 +81,10 @@ impl PassingCommands for PassingStacks {
         let (_, limit) = *self.points.iter().find(|point| point.0 == address)?;
         let stack = self.source.capture(guest, limit);
         let number = stack.index()?;
-        if self.changes != self.source.changes() {
+        if self.changes != self.source.changes() || self.text_bytes > TEXTS {
             self.changes = self.source.changes();
             self.texts.clear();
+            self.text_bytes = 0;
         }
         if number >= self.texts.len() {
             self.texts.resize(number + 1, None);
@@ -81,7 +93,9 @@ impl PassingCommands for PassingStacks {
             let kept = self.source.stacks().stack(stack)?;
             let modules = self.source.modules();
             let named = CallStack::of_capture(kept.at, kept.frames, kept.end, modules);
-            self.texts[number] = Some(StackText::new(&named));
+            let text = StackText::new(&named);
+            self.text_bytes += text.size();
+            self.texts[number] = Some(text);
         }
         let text = self.texts[number].as_mut()?;
         let frames = self.source.frames().iter();

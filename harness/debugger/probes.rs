@@ -45,12 +45,13 @@ impl Probe for SessionProbe {
         let Point::Breakpoint { address } = point else {
             return self.record(guest, point);
         };
-        let recorded = self.record(guest, point);
+        let recorded = self.record(guest, point).unwrap_or_default();
         let passing = self.passing.as_mut();
         let charge = passing.and_then(|passing| passing.pass(guest, address));
         Some(Pass {
-            charge: charge?,
-            ..recorded.unwrap_or_default()
+            charge: charge.unwrap_or(0),
+            stops: charge.is_none(),
+            ..recorded
         })
     }
 
@@ -83,6 +84,8 @@ impl Session {
         let sites = hit_sites(&kernel.image, &kernel.symbols, self.lab().bases().kernel);
         let recorder = Recorder::new(sites, self.lab().module_reader(), keep);
         self.change_probe(|probe| probe.recorder = Some(recorder));
+        // Those are the recorder's before, and numbered by it.
+        self.lab_mut().machine_mut().forget_calls();
     }
 
     /// What has been recorded, if it is being recorded. See [`record_hits`](Session::record_hits).
@@ -115,6 +118,7 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop_recording(&mut self) -> Option<Recorder> {
+        self.recorded_hits()?;
         let mut recorder = None;
         self.change_probe(|probe| recorder = probe.recorder.take());
         recorder
@@ -140,17 +144,24 @@ impl Session {
 
     fn change_probe(&mut self, change: impl FnOnce(&mut SessionProbe)) {
         let machine = self.lab_mut().machine_mut();
-        let mut probe = SessionProbe::default();
-        if let Some(known) = machine.probe_mut::<SessionProbe>() {
-            probe = std::mem::take(known);
+        if let Some(probe) = machine.probe_mut::<SessionProbe>() {
+            change(probe);
+            let points = probe.points();
+            machine.set_probe_points(&points);
+        } else {
+            let mut probe = SessionProbe::default();
+            change(&mut probe);
+            let points = probe.points();
+            machine.set_probe(Some(Box::new(probe)), &points);
         }
-        change(&mut probe);
-        let points = probe.points();
-        machine.set_probe(Some(Box::new(probe)), &points);
     }
 
     /// Says which breakpoints' commands are executed without a stop.
     pub(crate) fn set_passing(&mut self, passing: Option<Box<dyn PassingCommands>>) {
+        if passing.is_none() && self.probe().is_none() {
+            // A probe that came with the lab stays.
+            return;
+        }
         self.change_probe(|probe| probe.passing = passing);
     }
 

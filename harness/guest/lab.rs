@@ -109,8 +109,10 @@ impl Lab {
     /// ```
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
         let mut handler = None;
+        let charged = self.machine.charged();
         loop {
-            let exit = self.machine.run(work_limit)?;
+            let charged = self.machine.charged() - charged;
+            let exit = self.machine.run(work_limit.saturating_sub(charged))?;
             let Exit::Fault(fault) = exit else {
                 return Ok(exit);
             };

@@ -73,20 +73,67 @@ impl ModuleReader {
         memory.read_u32(number).unwrap_or(0)
     }
 
-    /// What changes when the kernel loads an image: the last entry of its list. An image that is
-    /// unloaded changes it only if it was the last; but no stack goes through one that is gone, and
-    /// another in its place is a new last entry.
+    /// The processor's control region (`_KPCR`).
     ///
     /// ```
     /// let lab = poolhit::Lab::builder().build()?;
-    /// assert_ne!(lab.module_reader().generation(lab.machine()), 0);
+    /// let machine = lab.machine();
+    /// let bases = [machine.gs_base(), machine.kernel_gs_base()];
+    /// let region = lab.module_reader().control_region(machine, bases);
+    /// assert_eq!(region, lab.processor_control_region());
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
-    #[inline]
-    pub fn generation<M: ReadMemory>(&self, memory: &M) -> u64 {
+    pub fn control_region(&self, memory: &dyn ReadMemory, gs_bases: [Va; 2]) -> Va {
+        processor_control_region(memory, gs_bases)
+    }
+
+    /// What changes when an image is loaded, into the kernel or into the current process, whose
+    /// thread the processor's control region names.
+    ///
+    /// ```
+    /// use poolhit::memory::{ReadMemory, WriteMemory};
+    /// let mut lab = poolhit::Lab::builder().build()?;
+    /// let (reader, region) = (lab.module_reader(), lab.processor_control_region());
+    /// let before = reader.generation(lab.machine(), region);
+    /// assert_eq!(reader.generation(lab.machine(), region), before);
+    /// // as if the last of the kernel's images were not there
+    /// let last = lab.kernel_symbol("PsLoadedModuleList").unwrap().wrapping_add(8);
+    /// let entry = lab.machine().read_va(last)?;
+    /// let one_before = lab.machine().read_u64(entry.wrapping_add(8))?;
+    /// lab.machine_mut().write(last, &one_before.to_le_bytes())?;
+    /// assert_ne!(reader.generation(lab.machine(), region), before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn generation<M: ReadMemory>(&self, memory: &M, control_region: Va) -> Generation {
+        let user = user_module_list(memory, control_region);
+        Generation([self.kernel_list, user].map(|head| LastEntry::of(memory, head?)))
+    }
+}
+
+/// The last entries of the lists of modules, of the kernel's and of the current process'. An image
+/// that is unloaded changes them only if it was the last; but no stack goes through one that is gone,
+/// and another in its place is a new last entry: if not at another address, then with another image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Generation([Option<LastEntry>; 2]);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LastEntry {
+    address: Va,
+    base: u64,
+    size: u32,
+}
+
+impl LastEntry {
+    /// Reads whole words, which is what a probe can note down.
+    fn of<M: ReadMemory>(memory: &M, head: Va) -> Option<LastEntry> {
         const BLINK: u64 = 8;
-        let last = self.kernel_list.map(|list| list.wrapping_add(BLINK));
-        last.map_or(0, |last| memory.read_u64(last).unwrap_or(0))
+        let address = memory.read_va(head.wrapping_add(BLINK)).ok()?;
+        let field = |offset| memory.read_u64(address.wrapping_add(offset)).unwrap_or(0);
+        Some(LastEntry {
+            address,
+            base: field(module_list::DLL_BASE),
+            size: field(module_list::SIZE_OF_IMAGE) as u32,
+        })
     }
 }
 

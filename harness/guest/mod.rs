@@ -27,6 +27,6 @@ pub use lab::{BOOT_WORK, Lab};
 pub use lab_builder::{DEFAULT_MEMORY, LabBuilder};
 pub use lab_error::LabError;
 pub use layout::Bases;
-pub use loaded::ModuleReader;
+pub use loaded::{Generation, ModuleReader};
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
 pub use saved_lab::SavedLab;

@@ -7,9 +7,9 @@ use crate::image::PeImage;
 use crate::memory::{MemoryFault, ReadMemory};
 
 const ENTRY_SIZE: usize = 0xe0;
-const DLL_BASE: u64 = 0x30;
+pub(super) const DLL_BASE: u64 = 0x30;
 const ENTRY_POINT: u64 = 0x38;
-const SIZE_OF_IMAGE: u64 = 0x40;
+pub(super) const SIZE_OF_IMAGE: u64 = 0x40;
 const FULL_DLL_NAME: u64 = 0x48;
 const BASE_DLL_NAME: u64 = 0x58;
 const LOAD_COUNT: u64 = 0x6c;

@@ -1,19 +1,24 @@
 //! Stacks, each kept once.
 //!
 //! Hits come by the million, and by a handful of ways. A depot gives every way (the addresses from
-//! the hit to the stack's last frame) a number; a way seen before costs a look-up. Stack pointers
-//! are not part of it: the same calls on another thread's stack are the same way.
+//! the hit to the stack's last frame, how each frame was found, and the kind of end) a number; a way
+//! seen before costs a look-up. Stack pointers are not part of it: the same calls on another thread's
+//! stack are the same way.
+//!
+//! What lies on a stack is the guest's to choose, and so are collisions: a look-up that meets more of
+//! them than chance brings gives up, and the stack is not kept.
 
 use crate::address::Va;
 use crate::stack::capture::CapturedFrame;
 use crate::stack::walk::WalkEnd;
+use std::mem::discriminant;
 
 /// The number of a stack in its [`StackDepot`], from 0 on in the order of their first appearance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct StackId(pub u32);
 
 impl StackId {
-    /// What stands for all stacks that a full depot has not kept.
+    /// What stands for all stacks that a depot has not kept.
     pub const NOT_KEPT: StackId = StackId(u32::MAX);
 
     /// The number as an index; `None` for [`NOT_KEPT`](StackId::NOT_KEPT).
@@ -62,6 +67,9 @@ pub struct StackDepot {
 const EMPTY: u32 = u32::MAX;
 /// The number of places in the table of a depot that is new: a power of two.
 const FIRST_TABLE: usize = 256;
+/// The most places that a look-up tries. In a table that is half full at most, chance leads to some
+/// dozens, and to this many never.
+const PROBES: usize = 512;
 /// The most frames that a depot keeps, for each stack that it may keep: with stacks that
 /// are deeper on the average, it is full earlier.
 const AVERAGE_DEPTH: usize = 64;
@@ -105,7 +113,7 @@ impl StackDepot {
         self.entries.is_empty()
     }
 
-    /// How many times a stack has not been kept since the depot was full.
+    /// How many times a stack has not been kept: the depot was full, or had no place for it.
     pub fn not_kept(&self) -> u64 {
         self.not_kept
     }
@@ -126,25 +134,30 @@ impl StackDepot {
     pub fn intern(&mut self, at: Va, frames: &[CapturedFrame], end: WalkEnd) -> StackId {
         let hash = hash(at, frames);
         let mask = self.table.len() - 1;
-        let mut place = hash as usize & mask;
-        while self.table[place] != EMPTY {
-            let number = self.table[place];
+        let first = hash as usize & mask;
+        for probe in 0..PROBES {
+            let number = self.table[(first + probe) & mask];
+            if number == EMPTY {
+                return self.keep(hash, at, frames, end);
+            }
             let entry = &self.entries[number as usize];
-            if entry.hash == hash && self.is_same(entry, at, frames) {
+            if entry.hash == hash && self.is_same(entry, at, frames, end) {
                 return StackId(number);
             }
-            place = (place + 1) & mask;
         }
-        self.keep(hash, at, frames, end)
+        self.not_kept += 1;
+        StackId::NOT_KEPT
     }
 
     #[inline]
-    fn is_same(&self, entry: &Entry, at: Va, frames: &[CapturedFrame]) -> bool {
+    fn is_same(&self, entry: &Entry, at: Va, frames: &[CapturedFrame], end: WalkEnd) -> bool {
         let kept = &self.frames[entry.start..entry.start + entry.length];
         let mut pairs = kept.iter().zip(frames);
+        let way = |frame: &CapturedFrame| (frame.return_address, frame.trust);
         entry.at == at
+            && discriminant(&entry.end) == discriminant(&end)
             && kept.len() == frames.len()
-            && pairs.all(|(kept, frame)| kept.return_address == frame.return_address)
+            && pairs.all(|(kept, frame)| way(kept) == way(frame))
     }
 
     #[cold]
@@ -242,6 +255,65 @@ mod tests {
                 }
                 prop_assert_eq!(depot.len(), seen.len());
             }
+        }
+    }
+
+    #[test]
+    fn frames_found_otherwise_and_other_ends_are_other_ways() {
+        let mut depot = StackDepot::new(8);
+        let (at, frames) = (Va(1), frames(&[2, 0], 0));
+        assert_eq!(depot.intern(at, &frames, END), StackId(0));
+        assert_eq!(depot.intern(at, &frames, WalkEnd::Limit), StackId(1));
+        let end = |from| WalkEnd::NoProgress {
+            from: Va(from),
+            to: Va(0),
+        };
+        assert_eq!(depot.intern(at, &frames, end(5)), StackId(2));
+        assert_eq!(depot.intern(at, &frames, end(6)), StackId(2));
+        let mut guessed = frames.clone();
+        guessed[1].trust = FrameTrust::Guess;
+        assert_eq!(depot.intern(at, &guessed, END), StackId(3));
+        assert_eq!(depot.intern(at, &frames, END), StackId(0));
+    }
+
+    /// The last return address makes up for what the others do to the hash.
+    #[test]
+    fn collisions_that_are_made_on_purpose_end_a_look_up() {
+        // Of the multiplier, modulo 2 to the 64th.
+        const INVERSE: u64 = 0xf1de_83e1_9937_733d;
+        assert_eq!(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(INVERSE), 1);
+        let at = Va(1);
+        let before = |first| {
+            let mixed = |hash: u64, value: u64| {
+                (hash.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            };
+            mixed(mixed(0, at.0), first)
+        };
+        let aimed = 0x1234_5678_9abc_def0u64;
+        let stack = |first| {
+            let last = before(first).rotate_left(23) ^ aimed.wrapping_mul(INVERSE);
+            frames(&[first, last], 0)
+        };
+        assert_eq!(hash(at, &stack(1)), hash(at, &stack(2)));
+        let mut depot = StackDepot::new(1 << 16);
+        for first in 0..PROBES as u64 {
+            assert_eq!(depot.intern(at, &stack(first), END), StackId(first as u32));
+        }
+        for first in PROBES as u64..4 * PROBES as u64 {
+            assert_eq!(depot.intern(at, &stack(first), END), StackId::NOT_KEPT);
+        }
+        // Hardly any other stack suffers; and in a table that has grown, all are found again.
+        let others: Vec<_> = (0..4 * PROBES as u64)
+            .map(|other| depot.intern(Va(2), &frames(&[other], 0), END))
+            .collect();
+        let kept = others.iter().filter(|id| **id != StackId::NOT_KEPT);
+        assert!(kept.count() > others.len() * 9 / 10);
+        for (other, id) in (0..).zip(others) {
+            let again = depot.intern(Va(2), &frames(&[other], 0), END);
+            assert!(id == again || id == StackId::NOT_KEPT);
+        }
+        for first in 0..PROBES as u64 {
+            assert_eq!(depot.intern(at, &stack(first), END), StackId(first as u32));
         }
     }
 

@@ -74,7 +74,8 @@ impl Record {
 }
 
 /// Which hits are kept, and so how much memory they may take: 56 bytes each. Counts are kept in any
-/// case.
+/// case, and of the stacks as many as differ: at most [`STACK_LIMIT`](super::STACK_LIMIT), of 64
+/// frames on the average, which a guest that means harm can make some 100 MB of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
     /// None: counts only.

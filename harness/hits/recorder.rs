@@ -32,6 +32,26 @@ pub struct Recorder {
 
 impl Recorder {
     /// One for the given sites, in any order.
+    ///
+    /// ```
+    /// use poolhit::{Lab, hits::{Keep, Recorder, hit_sites}, memory::WriteMemory};
+    /// let mut lab = Lab::builder().build()?;
+    /// let kernel = &lab.images().kernel;
+    /// let sites = hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel);
+    /// let points: Vec<_> = sites.iter().map(|site| site.address).collect();
+    /// let recorder = Recorder::new(sites, lab.module_reader(), Keep::Last(100));
+    /// let tag = lab.kernel_symbol("PoolHitTag").unwrap();
+    /// let machine = lab.machine_mut();
+    /// machine.set_probe(Some(Box::new(recorder)), &points);
+    /// machine.write(tag, b"Test")?;
+    ///
+    /// let called = lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x74736554])?;
+    /// let recorder = lab.machine().probe::<Recorder>().unwrap();
+    /// let hit = recorder.hits().next().unwrap();
+    /// assert_eq!((hit.bytes, hit.block.unwrap().0), (Some(0x100), called.value));
+    /// assert_eq!((recorder.count(), recorder.count_of(hit.stack)), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(sites: Vec<HitSite>, reader: ModuleReader, keep: Keep) -> Recorder {
         Recorder {
             by_site: vec![0; sites.len()],
@@ -197,7 +217,10 @@ impl Probe for Recorder {
             }
         }
         self.records.push(record);
-        Some(Pass { charge: 0, watch })
+        Some(Pass {
+            watch,
+            ..Pass::default()
+        })
     }
 
     fn returned(&mut self, guest: &Observed<'_>, token: u64) {

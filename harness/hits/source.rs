@@ -3,11 +3,11 @@
 //! The same hit comes by the same way again and again, with the same stack pointer. A walk is a
 //! function of the registers it starts with and of the words of memory it reads (page tables, stack,
 //! code): a [`StackSource`] keeps both with what came of it, and as long as they are what they were,
-//! so is the stack. Comparing some forty words is what remains of a hit seen before.
+//! so is the stack. Comparing some fifty words is what remains of a hit seen before.
 
 use super::depot::{StackDepot, StackId};
 use crate::address::{Pa, Va};
-use crate::guest::ModuleReader;
+use crate::guest::{Generation, ModuleReader};
 use crate::image::function_table::ImageBytes;
 use crate::machine::probe::{Observed, Words};
 use crate::registers::Gpr;
@@ -57,16 +57,19 @@ impl KeptWalk {
 }
 
 /// Captures stacks from a probe, each kept once. Modules are read when the guest is first seen, and
-/// again when it is in another process or its kernel has loaded another image.
+/// again when it is in another process or has loaded another image.
 #[derive(Debug)]
 pub struct StackSource {
     reader: ModuleReader,
     modules: Modules,
     processor: u32,
+    /// The processor's control region, once it is known.
+    control_region: Option<Va>,
     /// What modules and rules are right for.
-    generation: Option<(Pa, u64)>,
+    generation: Option<(Pa, Generation)>,
     changes: u32,
     capturer: Capturer,
+    /// In the last place is the last walk that could not be kept.
     walks: Vec<KeptWalk>,
     /// The last walk's place.
     last: usize,
@@ -132,10 +135,11 @@ impl StackSource {
             reader,
             modules: Modules::default(),
             processor: 0,
+            control_region: None,
             generation: None,
             changes: 0,
             capturer: Capturer::new(),
-            walks: vec![empty; WALKS],
+            walks: vec![empty; WALKS + 1],
             last: 0,
             next_way: 0,
             depot: StackDepot::new(limit),
@@ -169,20 +173,22 @@ impl StackSource {
         &self.walks[self.last].frames
     }
 
-    /// Walks anew, and keeps the walk in the next of the ways from `first` on.
+    /// Walks anew; keeps the walk, if it can be kept, in the next of the ways from `first` on, and says
+    /// where it is.
     #[cold]
     fn walk(&mut self, guest: &Observed<'_>, start: Start, first: usize) -> usize {
         self.next_way = (self.next_way + 1) % WAYS;
         let place = first + self.next_way;
+        self.walks[place].start = None;
         let words = std::mem::take(&mut self.walks[place].words);
         let noted = Noted {
             guest,
             read: RefCell::default(),
         };
         let (end, words) = guest.noting(words, || {
-            let generation = Some((start.root, self.reader.generation(guest)));
-            if self.generation != generation {
-                self.generation = generation;
+            let generation = |region| (start.root, self.reader.generation(guest, region));
+            let now = self.control_region.map(generation);
+            if now.is_none() || self.generation != now {
                 self.read_modules(guest);
             }
             let images = Images {
@@ -192,11 +198,12 @@ impl StackSource {
             self.capturer.capture(&noted, guest, &images, start.limit)
         });
         let frames = self.capturer.frames();
+        let words = words.filter(|words| words.len() <= WORDS);
+        let place = if words.is_some() { place } else { WALKS };
         let walk = &mut self.walks[place];
         walk.stack = self.depot.intern(Va(start.rip), frames, end);
         walk.frames.clear();
         walk.frames.extend_from_slice(frames);
-        let words = words.filter(|words| words.len() <= WORDS);
         walk.start = words.is_some().then_some(start);
         walk.words = words.unwrap_or_default();
         walk.registers = noted.read.into_inner();
@@ -208,6 +215,9 @@ impl StackSource {
         let bases = guest.gs_bases();
         self.modules = self.reader.read(guest, bases);
         self.processor = self.reader.processor(guest, bases);
+        let region = self.reader.control_region(guest, bases);
+        self.control_region = Some(region);
+        self.generation = Some((guest.root(), self.reader.generation(guest, region)));
         self.forget_rules();
         self.changes = self.changes.wrapping_add(1);
     }

@@ -123,15 +123,15 @@ impl Machine {
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
         self.broken.map_or(Ok(()), Err)?;
         self.settle_fault()?;
+        let charged = self.charged();
         let mut exit = self.engine.run(work_limit);
         while self.engine.entry_moved() {
             // The guest has moved its entry in this very run, and is about to call it. The call
             // belongs to a block that was begun within the limit.
             self.root = Pa(self.engine.cr3());
             self.publish_system_call_entry();
-            exit = self
-                .engine
-                .run(work_limit.max(self.work().saturating_add(1)));
+            let limit = work_limit.saturating_sub(self.charged() - charged);
+            exit = self.engine.run(limit.max(self.work().saturating_add(1)));
         }
         self.root = Pa(self.engine.cr3());
         self.fault_pending = matches!(exit, Exit::Fault(_));
@@ -218,7 +218,7 @@ impl Machine {
     }
 
     /// Lets a probe look at the guest at the given addresses from now on, in place of the one before;
-    /// gives that one back. See [`probe`].
+    /// gives that one back. Calls that were being watched are not any more. See [`probe`].
     ///
     /// ```
     /// use poolhit::{Lab, address::Va, machine::Exit};
@@ -248,10 +248,22 @@ impl Machine {
         probe: Option<Box<dyn Probe>>,
         points: &[Va],
     ) -> Option<Box<dyn Probe>> {
+        self.set_probe_points(points);
+        // Their tokens are the other probe's.
+        self.forget_calls();
+        std::mem::replace(self.engine.probe_mut(), probe)
+    }
+
+    /// Has the probe look at other addresses.
+    pub(crate) fn set_probe_points(&mut self, points: &[Va]) {
         let kept = self.engine.probe_points();
         kept.clear();
         kept.extend(points.iter().map(|point| point.0));
-        std::mem::replace(self.engine.probe_mut(), probe)
+    }
+
+    /// Watches none of the calls in progress any more.
+    pub(crate) fn forget_calls(&mut self) {
+        self.engine.forget_calls();
     }
 
     /// What probes have taken off the limits of runs so far, in bytes of code (see

@@ -38,13 +38,15 @@ pub enum Point {
     },
 }
 
-/// How the guest goes on from a probe point.
+/// What comes of a probe point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pass {
     /// Work taken from the limit of the run, in bytes of code: what bounds the output of probes.
     pub charge: u64,
     /// A call to be watched until it returns.
     pub watch: Option<ReturnWatch>,
+    /// The guest does not go on, but stops as if there were no probe.
+    pub stops: bool,
 }
 
 /// A call in progress that a probe wants to see return.

@@ -50,6 +50,11 @@ impl StackText {
         StackText { text, rows }
     }
 
+    /// The bytes of memory that it takes, about.
+    pub fn size(&self) -> usize {
+        self.text.len() + size_of_val(&*self.rows)
+    }
+
     /// The listing with these stack pointers in it: UTF-8.
     #[inline]
     pub fn with(&mut self, pointers: impl Iterator<Item = Va>) -> &[u8] {

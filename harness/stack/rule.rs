@@ -184,7 +184,7 @@ struct Symbols<'a> {
     vectors: RefCell<Vec<u64>>,
     /// The bytes of code that what was done depends on.
     examined: Cell<usize>,
-    /// Something was read that is neither code nor a whole word.
+    /// Something was read that is neither a whole word nor code, or code that is not all there.
     odd: Cell<bool>,
 }
 
@@ -241,8 +241,11 @@ impl ReadMemory for Symbols<'_> {
     fn read(&self, address: Va, buffer: &mut [u8]) -> Result<(), MemoryFault> {
         if address == self.at {
             let read = self.code.read(address, buffer);
-            let length = read.map_or_else(|fault| fault.done, |()| buffer.len());
-            self.examined.set(self.examined.get().max(length));
+            match read {
+                Ok(()) => self.examined.set(self.examined.get().max(buffer.len())),
+                // What was done depends on there being no code, which bytes cannot say.
+                Err(_) => self.odd.set(true),
+            }
             return read;
         }
         if buffer.len() == 16 {

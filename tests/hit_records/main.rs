@@ -1,5 +1,7 @@
 //! Hits and breakpoints that do not stop the guest: the same as if they did.
 
 mod calls;
+mod kept_walks;
 mod passing;
 mod recording;
+mod watched_calls;

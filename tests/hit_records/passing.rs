@@ -1,6 +1,6 @@
 //! Breakpoints with `k;g`: executed inside the run, they print what they print with stops.
 
-use poolhit::{Lab, Session};
+use poolhit::{Lab, Session, StopReason};
 use proptest::prelude::*;
 
 /// Counts that come to the same as none, but are no constants: these commands are executed at stops.
@@ -120,4 +120,57 @@ fn a_break_instruction_behind_a_breakpoint_still_stops() {
     let (fast, slow) = (play(&case, false), play(&case, true));
     assert_eq!(fast, slow);
     assert!(fast.0.contains("Break instruction exception"));
+}
+
+/// [`Session::go`] stops at breakpoints whatever their commands are, also after they were executed.
+#[test]
+fn going_on_by_hand_stops_at_breakpoints() {
+    let stops_at = |is_armed: bool| {
+        let mut session = Session::new(Lab::builder().build().unwrap());
+        let bp = "bp nt!NtDeviceIoControlFile \"k;g\"";
+        session.execute(bp).unwrap();
+        if is_armed {
+            session.set_budget(60_000);
+            let text = session.execute("g").unwrap_err().to_string();
+            assert!(text.contains("budget"), "{text}");
+        }
+        session.set_budget(1 << 20);
+        let stop = session.go().unwrap();
+        // Nothing of it is printed later.
+        session.execute("bc *").unwrap();
+        session.set_budget(1);
+        let mut printed = String::new();
+        let _ = session.execute_to("g", &mut printed);
+        assert_eq!(printed, "");
+        stop.reason
+    };
+    let expected = StopReason::Breakpoint { number: 0 };
+    assert_eq!(stops_at(false), expected);
+    assert_eq!(stops_at(true), expected);
+}
+
+/// A breakpoint's commands may give others other commands.
+#[test]
+fn breakpoints_change_while_the_guest_goes_on() {
+    let play = |count: &str| {
+        let mut session = Session::new(Lab::builder().build().unwrap());
+        for set in [
+            format!("bp nt!ExAllocatePoolWithTag \"k {count};g\""),
+            format!("bp nt!KiSystemServiceCopyEnd \"k {count};g\""),
+            // The second time, this is no breakpoint any more.
+            format!(
+                "bp nt!NtDeviceIoControlFile \"bp nt!ExAllocatePoolWithTag \\\"? 1;g\\\"; \
+                 bp ntdll!ZwDeviceIoControlFile \\\"k {count};g\\\"; bc 1; g\""
+            ),
+        ] {
+            session.execute(&set).unwrap();
+        }
+        session.set_budget(1 << 18);
+        let mut out = String::new();
+        let error = session.execute_to("g", &mut out).unwrap_err();
+        (out, error.to_string(), session.lab().machine().state_hash())
+    };
+    let (fast, slow) = (play("5"), play("@rip-@rip+5"));
+    assert!(fast.0.contains("Evaluate expression: 1"), "{}", fast.0);
+    assert_eq!(fast, slow);
 }

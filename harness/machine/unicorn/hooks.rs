@@ -186,7 +186,7 @@ fn offer(uc: &mut Unicorn<'_, State>, point: Point) -> bool {
     if let Some(watch) = pass.watch {
         state.watches.add(watch);
     }
-    true
+    !pass.stops
 }
 
 /// Whether an `int 3` that has just executed is a probe point, and has been passed.

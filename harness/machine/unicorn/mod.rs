@@ -305,6 +305,10 @@ impl Engine {
         &mut self.uc.get_data_mut().probe
     }
 
+    pub fn forget_calls(&mut self) {
+        self.uc.get_data_mut().watches.clear();
+    }
+
     /// Has a tracer called for every instruction, or none.
     pub fn set_tracer(
         &mut self,

@@ -16,9 +16,6 @@ pub struct RamView {
     size: u64,
 }
 
-// SAFETY: a pointer and a size; reading through it is safe where the engine is.
-unsafe impl Send for RamView {}
-
 impl RamView {
     /// # Safety
     /// `start` is the first of `size` bytes that can be read as long as the view, and copies of it,
