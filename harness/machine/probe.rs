@@ -3,6 +3,13 @@
 //! A stop costs the engine some microseconds; a probe costs what it does itself. It sees the guest as
 //! [`Observed`] and cannot change it, so a run with a probe is the same run as without, but for where
 //! the probe says stop.
+//!
+//! Probes and tracers are called from the engine, which is no Rust: a panic in one cannot unwind
+//! through it and aborts the process, a test's and those of all tests beside it. Keep what was seen,
+//! and assert behind the run.
+//!
+//! A machine has one probe. A [`Session`](crate::Session) that records hits, or has breakpoints whose
+//! commands go on, sets its own in place of it.
 
 pub use super::unicorn::{Observed, RETURN_LIMIT, Words};
 
@@ -59,6 +66,9 @@ pub struct ReturnWatch {
 }
 
 /// What looks at every instruction before it executes. Some hundred times slower than a run without.
+///
+/// It sees those of the machine's [gate](super::RingGate) too, which lie in no module: system calls go
+/// through it.
 pub trait Tracer: Any + Send {
     /// The instruction at RIP is about to execute.
     fn instruction(&mut self, guest: &Observed<'_>);
