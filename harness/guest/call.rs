@@ -98,7 +98,8 @@ pub enum CallError {
 impl Lab {
     /// Calls a function of the kernel by name, with up to 32 arguments in Microsoft's x64 calling
     /// convention, on the current thread's stack; then everything but memory and the work done is
-    /// as it was. Break instructions on the way are passed, and listed.
+    /// as it was. Break instructions on the way are passed, and listed, but for those that a
+    /// [probe](crate::machine::probe) has passed.
     ///
     /// # Errors
     /// There is no such function, or the call does not come to its end. The lab is then at the

@@ -31,7 +31,29 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// One for the given sites, in any order.
+    /// One for the given sites, in any order. A session has its own; without one, it records the
+    /// hits of calls:
+    ///
+    /// ```
+    /// use poolhit::Lab;
+    /// use poolhit::hits::{Keep, Recorder, hit_sites};
+    /// use poolhit::memory::WriteMemory;
+    /// let mut lab = Lab::builder().build()?;
+    /// let kernel = &lab.images().kernel;
+    /// let sites = hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel);
+    /// let points: Vec<_> = sites.iter().map(|site| site.address).collect();
+    /// let recorder = Recorder::new(sites, lab.module_reader(), Keep::Last(1000));
+    /// lab.machine_mut().set_probe(Some(Box::new(recorder)), &points);
+    ///
+    /// let tag = lab.kernel_symbol("PoolHitTag").unwrap();
+    /// lab.machine_mut().write(tag, b"Test")?;
+    /// lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, 0x74736554])?;
+    /// let recorder = lab.machine().probe::<Recorder>().unwrap();
+    /// assert_eq!(recorder.hits().next().unwrap().bytes, Some(0x2000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`Lab::restore`](crate::Lab::restore) does not take back what it has recorded.
     pub fn new(sites: Vec<HitSite>, reader: ModuleReader, keep: Keep) -> Recorder {
         Recorder {
             by_site: vec![0; sites.len()],
