@@ -1,6 +1,7 @@
 //! The debugger: a session over a lab, its breakpoints and stops, and how command lines,
 //! expressions and address ranges are read.
 
+mod attachment;
 pub mod breakpoint;
 pub mod call_site;
 pub mod command_line;

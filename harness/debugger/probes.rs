@@ -64,7 +64,8 @@ impl Probe for SessionProbe {
 
 impl Session {
     /// Records pool hits from now on, without stopping at them: in place of the break instruction
-    /// exception, a hit is counted, and kept if `keep` says so. What was recorded before is gone.
+    /// exception, a hit is counted, and kept if `keep` says so. What was recorded before is gone, and
+    /// so is a probe that was set on the [machine](crate::machine::Machine::set_probe).
     ///
     /// ```
     /// use poolhit::{Lab, Session, StopReason, hits::{HitKind, Keep}};
@@ -107,7 +108,9 @@ impl Session {
         machine.probe_mut::<SessionProbe>()?.recorder.as_mut()
     }
 
-    /// Ends recording: the guest stops at hits again. Gives what has been recorded.
+    /// Ends recording: the guest stops at hits again. Gives what has been recorded; its stacks have
+    /// no names from [`hit_stack`](Session::hit_stack) any more, but by
+    /// [`Recorder::modules`].
     ///
     /// ```
     /// use poolhit::{Lab, Session, hits::Keep};
@@ -125,7 +128,8 @@ impl Session {
     }
 
     /// A recorded stack with names; its stack pointers are those of its first hit. `None` for one
-    /// that is not kept. See [`record_hits`](Session::record_hits).
+    /// that is not kept, and if nothing is being recorded. See
+    /// [`record_hits`](Session::record_hits).
     pub fn hit_stack(&self, stack: StackId) -> Option<CallStack> {
         let recorder = self.recorded_hits()?;
         let kept = recorder.stacks().stack(stack)?;

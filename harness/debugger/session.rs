@@ -79,15 +79,15 @@ impl BreakInHandle {
 #[derive(Debug)]
 pub struct Session {
     pub(super) lab: Lab,
-    modules: Modules,
+    pub(super) modules: Modules,
     breakpoints: Breakpoints,
     /// The break instruction that stopped the guest, to be passed when it goes on. One that it has
     /// only come to, by a budget or a breakpoint, is still to be executed.
-    stopped_at: Option<Va>,
+    pub(super) stopped_at: Option<Va>,
     /// A break-in that the guest could not take has stopped it where it was.
     pub(super) forced_break: bool,
     /// The last stop, however it came about.
-    last_stop: Option<Stop>,
+    pub(super) last_stop: Option<Stop>,
     budget: u64,
     /// The work at which the run in progress is out of budget.
     pub(super) budget_end: Option<u64>,
@@ -103,7 +103,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Attaches to a lab that has just booted.
+    /// Attaches to a lab. The breakpoints that its machine has are the session's from now on.
     ///
     /// ```
     /// let session = poolhit::Session::new(poolhit::Lab::builder().build()?);
@@ -112,10 +112,15 @@ impl Session {
     pub fn new(lab: Lab) -> Session {
         let modules = lab.modules();
         let stopped_at = Some(lab.machine().registers().rip());
+        let mut breakpoints = Breakpoints::default();
+        for address in lab.machine().breakpoints() {
+            // One more than there can be is the machine's alone.
+            let _ = breakpoints.set(address, "");
+        }
         Session {
             lab,
             modules,
-            breakpoints: Breakpoints::default(),
+            breakpoints,
             stopped_at,
             last_stop: None,
             forced_break: false,

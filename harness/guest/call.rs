@@ -78,6 +78,15 @@ pub enum CallError {
     /// There is no such function.
     #[error("the kernel has no function {0}")]
     NoFunction(String),
+    /// The kernel has stopped before, and calls nothing any more.
+    #[error("the kernel has stopped before, with {0}: restore a saved lab, or build another")]
+    Crashed(BugCheck),
+    /// There are more arguments than can be given.
+    #[error("{given} arguments: a call has at most {MOST_ARGUMENTS}")]
+    TooManyArguments {
+        /// The number given.
+        given: usize,
+    },
     /// The guest is not in ring 0.
     #[error("the guest is in user mode; a function of the kernel can be called only in ring 0")]
     UserMode,
@@ -98,7 +107,8 @@ pub enum CallError {
 impl Lab {
     /// Calls a function of the kernel by name, with up to 32 arguments in Microsoft's x64 calling
     /// convention, on the current thread's stack; then everything but memory and the work done is
-    /// as it was. Break instructions on the way are passed, and listed.
+    /// as it was. Break instructions on the way are passed, and listed, but for those that a
+    /// [probe](crate::machine::probe) has passed.
     ///
     /// # Errors
     /// There is no such function, or the call does not come to its end. The lab is then at the
@@ -158,8 +168,14 @@ impl Lab {
         if self.machine().privilege_level() != 0 {
             return Err(CallError::UserMode);
         }
+        if arguments.len() > MOST_ARGUMENTS {
+            let given = arguments.len();
+            return Err(CallError::TooManyArguments { given });
+        }
+        if let Some(check) = self.bug_check() {
+            return Err(CallError::Crashed(check));
+        }
         let before = self.machine().registers();
-        let arguments = &arguments[..arguments.len().min(MOST_ARGUMENTS)];
         self.enter(function.0, arguments, &before)?;
         let called = self.run_call()?;
         self.machine_mut().set_registers(&before)?;

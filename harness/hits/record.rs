@@ -16,7 +16,8 @@ pub struct Hit {
     pub work: u64,
     /// The address of the `int 3`.
     pub site: Va,
-    /// Where the block is. For an allocation it is known when the call has returned.
+    /// Where the block is. For an allocation it is known when the call has returned, and stays
+    /// `None` if that gave no block.
     pub block: Option<Va>,
     /// The bytes asked for, or of a free `None`.
     pub bytes: Option<u64>,

@@ -31,27 +31,29 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// One for the given sites, in any order.
+    /// One for the given sites, in any order. A session has its own; without one, it records the
+    /// hits of calls:
     ///
     /// ```
-    /// use poolhit::{Lab, hits::{Keep, Recorder, hit_sites}, memory::WriteMemory};
+    /// use poolhit::Lab;
+    /// use poolhit::hits::{Keep, Recorder, hit_sites};
+    /// use poolhit::memory::WriteMemory;
     /// let mut lab = Lab::builder().build()?;
     /// let kernel = &lab.images().kernel;
     /// let sites = hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel);
     /// let points: Vec<_> = sites.iter().map(|site| site.address).collect();
-    /// let recorder = Recorder::new(sites, lab.module_reader(), Keep::Last(100));
-    /// let tag = lab.kernel_symbol("PoolHitTag").unwrap();
-    /// let machine = lab.machine_mut();
-    /// machine.set_probe(Some(Box::new(recorder)), &points);
-    /// machine.write(tag, b"Test")?;
+    /// let recorder = Recorder::new(sites, lab.module_reader(), Keep::Last(1000));
+    /// lab.machine_mut().set_probe(Some(Box::new(recorder)), &points);
     ///
-    /// let called = lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x74736554])?;
+    /// let tag = lab.kernel_symbol("PoolHitTag").unwrap();
+    /// lab.machine_mut().write(tag, b"Test")?;
+    /// lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, 0x74736554])?;
     /// let recorder = lab.machine().probe::<Recorder>().unwrap();
-    /// let hit = recorder.hits().next().unwrap();
-    /// assert_eq!((hit.bytes, hit.block.unwrap().0), (Some(0x100), called.value));
-    /// assert_eq!((recorder.count(), recorder.count_of(hit.stack)), (1, 1));
+    /// assert_eq!(recorder.hits().next().unwrap().bytes, Some(0x2000));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// [`Lab::restore`](crate::Lab::restore) does not take back what it has recorded.
     pub fn new(sites: Vec<HitSite>, reader: ModuleReader, keep: Keep) -> Recorder {
         Recorder {
             by_site: vec![0; sites.len()],
@@ -164,9 +166,13 @@ impl Probe for Recorder {
         let keeps = self.records.keeps(sequence);
         let values = keeps.then(|| Values::at(site, guest));
         let stack = self.source.capture(guest, FRAME_LIMIT);
-        // The function that compares is the innermost frame.
-        let caller = match self.source.frames() {
-            [site, caller, ..] => Some((site.return_address, caller.child_sp)),
+        // The function that compares is the innermost frame, and returns to where it was called.
+        let caller = match (self.source.frames(), site.return_address) {
+            ([frame, ..], Some(Location::Stack(offset))) => {
+                let (rsp, _) = guest.place();
+                let behind = i64::from(offset) as u64 + 8;
+                Some((frame.return_address, rsp.wrapping_add(behind)))
+            }
             _ => None,
         };
         self.hits += 1;

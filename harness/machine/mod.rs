@@ -209,6 +209,19 @@ impl Machine {
         self.engine.set_breakpoint(address)
     }
 
+    /// The addresses where the guest is stopped, in ascending order.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().build()?;
+    /// let function = lab.kernel_symbol("NtClose").unwrap();
+    /// lab.machine_mut().set_breakpoint(function)?;
+    /// assert!(lab.machine().breakpoints().eq([function]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn breakpoints(&self) -> impl Iterator<Item = Va> {
+        self.engine.breakpoints().map(Va)
+    }
+
     /// Takes such a stop away.
     ///
     /// # Errors

@@ -3,6 +3,12 @@
 //! A stop costs the engine some microseconds; a probe costs what it does itself. It sees the guest as
 //! [`Observed`] and cannot change it, so a run with a probe is the same run as without, but for where
 //! the probe says stop.
+//!
+//! A probe or tracer may panic, as an assertion in a test does: the run stops, and the panic goes on
+//! in whoever has run the machine. What the machine does afterwards is not defined.
+//!
+//! A machine has one probe. A [`Session`](crate::Session) that records hits, or has breakpoints whose
+//! commands go on, sets its own in place of it.
 
 pub use super::unicorn::{Observed, RETURN_LIMIT, Words};
 
@@ -61,6 +67,9 @@ pub struct ReturnWatch {
 }
 
 /// What looks at every instruction before it executes. Some hundred times slower than a run without.
+///
+/// It sees those of the machine's [gate](super::RingGate) too, which lie in no module: system calls go
+/// through it.
 pub trait Tracer: Any + Send {
     /// The instruction at RIP is about to execute.
     fn instruction(&mut self, guest: &Observed<'_>);

@@ -2,6 +2,7 @@
 
 mod calls;
 mod kept_walks;
+mod panics;
 mod passing;
 mod recording;
 mod watched_calls;

@@ -12,7 +12,9 @@ use crate::machine::page_set::PageSet;
 use crate::machine::paging::PAGE_SIZE;
 use crate::machine::probe::{Point, Probe, Tracer};
 use crate::memory::ReadMemory;
+use std::any::Any;
 use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use unicorn_engine::hook::sys;
 use unicorn_engine::{HookType, Prot, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
 
@@ -51,6 +53,8 @@ pub struct State {
     pub points: Vec<u64>,
     pub watches: Watches,
     pub tracer: Option<Box<dyn Tracer>>,
+    /// What a probe or tracer has panicked with.
+    pub panic: Option<Box<dyn Any + Send>>,
     /// The physical pages whose code the engine has translated since it last dropped all that.
     pub translated: PageSet,
     /// The engine has told of a translation.
@@ -80,6 +84,7 @@ impl State {
             points: Vec::new(),
             watches: Watches::default(),
             tracer: None,
+            panic: None,
             translated: PageSet::new(pages),
             has_translated: false,
         }
@@ -165,8 +170,21 @@ fn report_return(uc: &mut Unicorn<'_, State>, address: u64) {
     let Some(mut probe) = uc.get_data_mut().probe.take() else {
         return;
     };
-    probe.returned(&Observed::new(uc, address), token);
+    let guest = Observed::new(uc, address);
+    let returned = catch_unwind(AssertUnwindSafe(|| probe.returned(&guest, token)));
+    drop(guest);
     uc.get_data_mut().probe = Some(probe);
+    if let Err(panic) = returned {
+        stop_with_panic(uc, panic);
+    }
+}
+
+/// A probe or tracer has panicked. The engine is no Rust, and cannot be unwound through: the panic
+/// goes on when it has stopped.
+#[cold]
+fn stop_with_panic(uc: &mut Unicorn<'_, State>, panic: Box<dyn Any + Send>) {
+    uc.get_data_mut().panic.get_or_insert(panic);
+    let _ = uc.emu_stop();
 }
 
 /// Offers the probe a point that the guest has come to; whether the guest goes on.
@@ -175,11 +193,18 @@ fn offer(uc: &mut Unicorn<'_, State>, point: Point) -> bool {
     let Some(mut probe) = uc.get_data_mut().probe.take() else {
         return false;
     };
-    let pass = probe.hit(&Observed::new(uc, address.0), point);
+    let guest = Observed::new(uc, address.0);
+    let pass = catch_unwind(AssertUnwindSafe(|| probe.hit(&guest, point)));
+    drop(guest);
     let state = uc.get_data_mut();
     state.probe = Some(probe);
-    let Some(pass) = pass else {
-        return false;
+    let pass = match pass {
+        Ok(Some(pass)) => pass,
+        Ok(None) => return false,
+        Err(panic) => {
+            stop_with_panic(uc, panic);
+            return false;
+        }
     };
     state.limit = state.limit.saturating_sub(pass.charge);
     state.charged = state.charged.saturating_add(pass.charge);
@@ -215,12 +240,17 @@ fn pass_break_instruction(uc: &mut Unicorn<'_, State>) -> bool {
 /// An instruction is about to execute, and someone wants to see every one.
 pub fn on_instruction(uc: &mut Unicorn<'_, State>, address: u64) {
     let state = uc.get_data_mut();
-    if state.aside || state.exit.is_some() {
+    if state.aside || state.exit.is_some() || state.panic.is_some() {
         return;
     }
     if let Some(mut tracer) = state.tracer.take() {
-        tracer.instruction(&Observed::new(uc, address));
+        let guest = Observed::new(uc, address);
+        let seen = catch_unwind(AssertUnwindSafe(|| tracer.instruction(&guest)));
+        drop(guest);
         uc.get_data_mut().tracer = Some(tracer);
+        if let Err(panic) = seen {
+            stop_with_panic(uc, panic);
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use super::ring_gate::RingGate;
 use crate::address::{Pa, Va};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use unicorn_engine::{Arch, Mode, Prot, RegisterX86 as Reg, UcHookId, Unicorn, X86CpuModel};
 
@@ -148,6 +149,9 @@ impl Engine {
         state.passed_at = None;
         state.block = 0..0;
         let result = self.uc.emu_start(rip, 0, 0, 0);
+        if let Some(panic) = self.uc.get_data_mut().panic.take() {
+            resume_unwind(panic);
+        }
         if let Some(kept) = self.uc.get_data_mut().refused.take() {
             kept.write(&mut self.uc);
         }
@@ -167,6 +171,10 @@ impl Engine {
             _ => Some(at),
         };
         exit
+    }
+
+    pub fn breakpoints(&self) -> impl Iterator<Item = u64> {
+        self.breakpoints.keys().copied()
     }
 
     /// Whether the last run ended only because the system call entry is not the one published.
