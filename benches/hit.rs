@@ -8,7 +8,7 @@ mod looping;
 
 use bare::Bare;
 use criterion::{Criterion, criterion_group, criterion_main};
-use looping::{ROUND, captured, looping, timed};
+use looping::{ROUND, TIGHT_ROUND, captured, captured_in, looping, looping_tight, timed};
 
 use poolhit::debugger::STOP_WORK;
 use poolhit::hits::Keep;
@@ -104,14 +104,20 @@ fn ratios(_: &mut Criterion) {
     let (mut counted, _) = looping();
     counted.record_hits(Keep::Counts);
     let mut printing = printing();
-    let mut fastest = [Duration::MAX; 4];
+    let mut tight = Bare::tight();
+    let (mut recorded_tight, _) = looping_tight();
+    recorded_tight.record_hits(Keep::Last(1 << 12));
+    let mut fastest = [Duration::MAX; 6];
     for _ in 0..TURNS {
         bare.set_rounds(ROUNDS);
+        tight.set_rounds(ROUNDS);
         let times = [
             timed(|| bare.run()),
             captured(&mut recorded, ROUNDS),
             captured(&mut counted, ROUNDS),
             printed(&mut printing, ROUNDS),
+            timed(|| tight.run()),
+            captured_in(&mut recorded_tight, ROUNDS, TIGHT_ROUND),
         ];
         for (fastest, time) in fastest.iter_mut().zip(times) {
             *fastest = time.min(*fastest);
@@ -122,11 +128,13 @@ fn ratios(_: &mut Criterion) {
         "hit/capture",
         "hit/capture_count",
         "hit/print_kg",
+        "bare trap without a call",
+        "capture without a call",
     ];
     for (name, time) in names.into_iter().zip(fastest) {
         let each = time.as_secs_f64() * 1e9 / ROUNDS as f64;
         let ratio = time.as_secs_f64() / fastest[0].as_secs_f64();
-        println!("{name:24} {each:8.1} ns {ratio:6.2}");
+        println!("{name:26} {each:8.1} ns {ratio:6.2}");
     }
 }
 
