@@ -4,9 +4,23 @@ use super::images::GuestImages;
 use super::layout::Bases;
 use super::{module_list, user_process};
 use crate::address::Va;
+use crate::image::function_table::ImageBytes;
 use crate::memory::ReadMemory;
+use crate::stack::modules::UnwindModules;
 use crate::symbols::{Module, Modules};
 use std::sync::Arc;
+
+/// The modules' images, as the unwinder asks for them.
+#[derive(Clone, Copy, Debug)]
+pub struct ModuleImages<'a>(pub &'a Modules);
+
+impl UnwindModules for ModuleImages<'_> {
+    #[inline]
+    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
+        let module = self.0.containing(address)?;
+        Some((module.base(), &**module.image()?))
+    }
+}
 
 /// Reads the loaded modules, and tells cheaply whether they may have changed.
 #[derive(Clone, Debug)]

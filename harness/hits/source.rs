@@ -7,12 +7,10 @@
 
 use super::depot::{StackDepot, StackId};
 use crate::address::{Pa, Va};
-use crate::guest::ModuleReader;
-use crate::image::function_table::ImageBytes;
+use crate::guest::{ModuleImages, ModuleReader};
 use crate::machine::probe::{Observed, Words};
 use crate::registers::Gpr;
 use crate::stack::capture::{CapturedFrame, Capturer, LiveRegisters};
-use crate::stack::modules::UnwindModules;
 use crate::symbols::Modules;
 use std::cell::RefCell;
 
@@ -57,16 +55,6 @@ pub struct StackSource {
     /// The last walk's place.
     last: usize,
     depot: StackDepot,
-}
-
-/// The modules' images, as the unwinder asks for them.
-struct Images<'a>(&'a Modules);
-
-impl UnwindModules for Images<'_> {
-    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.0.containing(address)?;
-        Some((module.base(), &**module.image()?))
-    }
 }
 
 /// The registers at a hit, of which those read are noted down but for RIP and RSP.
@@ -163,7 +151,7 @@ impl StackSource {
                 self.generation = generation;
                 self.read_modules(guest);
             }
-            let images = Images(&self.modules);
+            let images = ModuleImages(&self.modules);
             self.capturer.capture(&noted, guest, &images, start.limit)
         });
         let frames = self.capturer.frames();
