@@ -17,6 +17,20 @@ const PAGE_FAULT: u32 = 14;
 
 /// A call that the guest makes to a function that the lab provides: its arguments, and the guest's
 /// memory. See [`LabBuilder::provide`](super::LabBuilder::provide).
+///
+/// ```
+/// use poolhit::{Lab, Session, StopReason, memory::ReadMemory, registers::Gpr};
+/// // The pool has nothing for the driver, and the program counts that.
+/// let lab = Lab::builder().provide("ExAllocatePoolWithTag", |call| {
+///     assert_eq!((call.module(), call.function().as_str()), ("ntoskrnl.exe", "ExAllocatePoolWithTag"));
+///     assert_eq!(call.argument(2)?, call.registers().get(Gpr::Rdx));
+///     assert!(call.caller()?.is_kernel() && call.read_u8(call.caller()?).is_ok());
+///     Ok(0)
+/// });
+/// let stop = Session::new(lab.build()?).go()?;
+/// assert!(matches!(stop.reason, StopReason::Idle { exit_status: Some(1..) }), "{stop:?}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Call<'a> {
     machine: &'a mut Machine,

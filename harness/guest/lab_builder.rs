@@ -204,7 +204,7 @@ impl LabBuilder {
     /// use poolhit::{Lab, guest::ImageFile};
     /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
     /// # let mut builder = PeBuilder::new(0x10000);
-    /// # let code = vec![0x48, 0x83, 0xec, 0x28, 0xff, 0x15, 0x1e, 0x10, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3];
+    /// # let code = vec![0x48, 0x83, 0xec, 0x28, 0xff, 0x15, 0x2e, 0x10, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3];
     /// # let text = builder.section(".text", CODE, code, 15);
     /// # builder.import("HAL.dll", ["HalMakeBeep"]);
     /// // its DriverEntry returns what HalMakeBeep(…) does
@@ -234,7 +234,7 @@ impl LabBuilder {
     /// use poolhit::{Lab, guest::ImageFile, memory::ReadMemory};
     /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
     /// # let mut builder = PeBuilder::new(0x10000);
-    /// # let code = vec![0x48, 0x83, 0xec, 0x28, 0xff, 0x15, 0x1e, 0x10, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3];
+    /// # let code = vec![0x48, 0x83, 0xec, 0x28, 0xff, 0x15, 0x2e, 0x10, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3];
     /// # let text = builder.section(".text", CODE, code, 15);
     /// # builder.import("ext.sys", ["ExtRegister"]);
     /// // its DriverEntry returns what ExtRegister(DriverObject, …) does

@@ -261,6 +261,14 @@ impl Machine {
     }
 
     /// Notes that something done for the guest outside a run takes of its budget, in bytes of code.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().build()?;
+    /// let before = lab.machine().charged();
+    /// lab.machine_mut().charge(1000);
+    /// assert_eq!(lab.machine().charged(), before + 1000);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
     pub fn charge(&mut self, work: u64) {
         self.engine.charge(work);
     }
