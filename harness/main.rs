@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use poolhit::address::Va;
 use poolhit::debugger::session::DEFAULT_BUDGET;
 use poolhit::frontends::options::DEFAULT_BREAK_IN_AFTER;
-use poolhit::frontends::{self, DebugOptions, FrontendError};
-use poolhit::guest::DEFAULT_MEMORY;
+use poolhit::frontends::{self, DebugOptions, FrontendError, ImportsOptions};
+use poolhit::guest::{DEFAULT_MEMORY, UnprovidedPolicy};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +25,31 @@ enum Command {
     Demo,
     /// Debug the guest, with WinDbg's commands
     Debug(Debug),
+    /// List what a driver imports and whether it is provided: status 1 if something is not
+    Imports(Imports),
+}
+
+#[derive(Args)]
+struct Imports {
+    /// The driver
+    #[arg(value_name = "FILE")]
+    driver: PathBuf,
+    /// Look in FILE instead of the built-in kernel
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<Imports> for ImportsOptions {
+    fn from(imports: Imports) -> ImportsOptions {
+        ImportsOptions {
+            driver: imports.driver,
+            kernel: imports.kernel,
+            json: imports.json,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -53,6 +78,12 @@ struct Debug {
     /// The PDB of that driver
     #[arg(long, value_name = "FILE", requires = "driver")]
     driver_pdb: Option<PathBuf>,
+    /// Let the driver's calls of FUNCTION, or DLL!FUNCTION, return VALUE (hexadecimal)
+    #[arg(long = "return", value_name = "FUNCTION=VALUE", value_parser = returned)]
+    returns: Vec<(String, u64)>,
+    /// Refuse a driver that imports what nobody provides, instead of stopping where it uses it
+    #[arg(long)]
+    refuse_unprovided: bool,
     /// Run FILE as the user-mode program
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -81,6 +112,18 @@ fn address(text: &str) -> Result<Va, String> {
         .map_err(|error| format!("not an address: {error}"))
 }
 
+/// A function's name and the value it returns.
+fn returned(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("no = in it")?;
+    if name.is_empty() {
+        return Err("no function's name in front of =".to_string());
+    }
+    let digits = value.strip_prefix("0x").unwrap_or(value).replace('`', "");
+    let value = u64::from_str_radix(&digits, 16);
+    let value = value.map_err(|error| format!("not a hexadecimal value: {error}"))?;
+    Ok((name.to_owned(), value))
+}
+
 impl From<Debug> for DebugOptions {
     fn from(debug: Debug) -> DebugOptions {
         DebugOptions {
@@ -92,6 +135,12 @@ impl From<Debug> for DebugOptions {
             kernel_pdb: debug.kernel_pdb,
             driver: debug.driver,
             driver_pdb: debug.driver_pdb,
+            returns: debug.returns,
+            unprovided: if debug.refuse_unprovided {
+                UnprovidedPolicy::RefuseAtLoad
+            } else {
+                UnprovidedPolicy::StopAtCall
+            },
             program: debug.program,
             memory: debug.memory,
             budget: debug.budget,
@@ -105,6 +154,7 @@ fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let result = match command {
         Command::Demo => frontends::demo(&mut out),
+        Command::Imports(options) => frontends::imports(&options.into(), &mut out),
         Command::Debug(debug) => {
             let interactive = io::stdin().is_terminal();
             frontends::debug(&debug.into(), interactive, &mut out)

@@ -1,13 +1,10 @@
-//! What a session answers to expressions and to the unwinder.
+//! What a session answers to expressions.
 
 use super::expression::{ExpressionContext, SymbolError};
 use super::session::Session;
-use crate::address::Va;
-use crate::image::function_table::ImageBytes;
 use crate::memory::ReadMemory;
 use crate::registers::Gpr;
-use crate::stack::modules::UnwindModules;
-use crate::symbols::{Modules, ResolveError};
+use crate::symbols::ResolveError;
 
 /// The 64-bit general-purpose registers' names, by number.
 const GPR_NAMES: [&str; 16] = [
@@ -113,24 +110,6 @@ fn find_register(name: &str) -> Option<(Gpr, Width)> {
         .strip_suffix('h')
         .and_then(|rest| exact(&format!("r{rest}x")))?;
     (gpr < Gpr::Rsp).then_some((gpr, Width::High))
-}
-
-/// The modules' images, as the unwinder asks for them.
-pub(super) struct Images<'a> {
-    pub modules: &'a Modules,
-    /// Where functions return to that the host has called.
-    pub return_landing: Va,
-}
-
-impl UnwindModules for Images<'_> {
-    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.modules.containing(address)?;
-        Some((module.base(), &**module.image()?))
-    }
-
-    fn is_outside(&self, address: Va) -> bool {
-        address == self.return_landing
-    }
 }
 
 #[cfg(test)]

@@ -55,10 +55,10 @@ impl Session {
     /// interrupts off it runs on until it has not; one that keeps them off, or has no handler, is
     /// stopped where it is. If something else stops it first, the break-in is still to come.
     fn interrupt(&mut self, budget_end: u64) -> Result<Option<Exit>, SessionError> {
-        let machine = self.lab.machine_mut();
-        let end = machine.work().saturating_add(MASKED_WORK);
+        let end = self.lab.machine().work().saturating_add(MASKED_WORK);
         let mut slice = 1;
         loop {
+            let machine = self.lab.machine_mut();
             match machine.interrupt(CLOCK_VECTOR) {
                 Ok(()) => {
                     machine.send_to_debug_port(BREAK_IN);
@@ -67,8 +67,8 @@ impl Session {
                 Err(InterruptError::Engine(error)) => return Err(error.into()),
                 Err(InterruptError::Masked) if machine.work() < end => {
                     let next = machine.work().saturating_add(slice).min(budget_end);
-                    match machine.run(next)? {
-                        Exit::Limit if machine.work() < budget_end => {
+                    match self.lab.run(next)? {
+                        Exit::Limit if self.lab.machine().work() < budget_end => {
                             slice = MASKED_SLICE.min(slice * 2);
                         }
                         exit => {

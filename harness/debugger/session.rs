@@ -2,11 +2,10 @@
 
 use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoint, Breakpoints};
 use super::call_site::CallStack;
-use super::context::Images;
 use super::stop::{Stop, StopReason};
 use crate::address::Va;
 use crate::disasm::{Disassembler, Instruction, MAX_INSTRUCTION_LENGTH};
-use crate::guest::Lab;
+use crate::guest::{Lab, ModuleImages};
 use crate::machine::{EngineError, Exit};
 use crate::memory::{MemoryFault, ReadMemory, WriteMemory};
 use crate::registers::{Gpr, Registers};
@@ -132,6 +131,22 @@ impl Session {
             next_display: None,
             break_in_echo: None,
         }
+    }
+
+    /// Attaches to a lab that `exit` has stopped: one that did not come to its first prompt, say.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, StopReason, machine::Exit};
+    /// let mut lab = Lab::builder().build()?;
+    /// let exit = lab.run(lab.machine().work())?;
+    /// let session = Session::stopped(lab, exit);
+    /// assert!(matches!(session.last_stop().unwrap().reason, StopReason::Budget { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stopped(lab: Lab, exit: Exit) -> Session {
+        let mut session = Session::new(lab);
+        session.note_stop(exit);
+        session
     }
 
     /// The lab.
@@ -325,6 +340,11 @@ impl Session {
         self.forced_break = false;
         let exit = self.run()?;
         self.modules = self.lab.modules();
+        Ok(self.note_stop(exit))
+    }
+
+    /// What a stop is to the debugger; it is the last one from now on.
+    fn note_stop(&mut self, exit: Exit) -> Stop {
         let machine = self.lab.machine();
         let (address, work) = (machine.registers().rip(), machine.work());
         let executed = matches!(exit, Exit::HardcodedBreakpoint { .. });
@@ -336,7 +356,7 @@ impl Session {
             work,
         };
         self.last_stop = Some(stop.clone());
-        Ok(stop)
+        stop
     }
 
     /// A debugger goes on behind the `int 3` it stopped at, if it is still there.
@@ -358,6 +378,9 @@ impl Session {
     }
 
     fn reason(&self, exit: Exit, address: Va) -> StopReason {
+        if let Some(used) = self.lab.unprovided_use(&exit) {
+            return StopReason::UnprovidedFunction(Box::new(used));
+        }
         match exit {
             Exit::HardcodedBreakpoint { .. } => {
                 let status_break = self.lab.kernel_symbol("RtlpBreakWithStatusInstruction");
@@ -398,7 +421,7 @@ impl Session {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn stack(&self, limit: usize) -> CallStack {
-        let images = Images {
+        let images = ModuleImages {
             modules: &self.modules,
             return_landing: self.lab.machine().return_landing(),
         };

@@ -1,7 +1,7 @@
 //! Why the guest stopped, as a debugger sees it.
 
 use crate::address::Va;
-use crate::guest::BugCheck;
+use crate::guest::{BugCheck, UnprovidedUse};
 use crate::machine::Fault;
 
 /// Why the guest stopped.
@@ -21,6 +21,9 @@ pub enum StopReason {
     BugCheck(BugCheck),
     /// An exception that nothing in the guest handles.
     Fault(Fault),
+    /// A driver used an import that nobody provides: it called a function, or read or wrote a
+    /// variable. Nothing of what it did has happened.
+    UnprovidedFunction(Box<UnprovidedUse>),
     /// Every processor is idle, and no interrupt is on its way: nothing will ever run again.
     Idle {
         /// The program's exit status, if it has ended (`_EPROCESS.ExitStatus`).

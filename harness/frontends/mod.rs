@@ -3,7 +3,9 @@
 
 pub mod console;
 pub mod demo;
+pub mod imports;
 pub mod options;
 pub mod transcript;
 
+pub use imports::{ImportsOptions, imports};
 pub use options::{DebugOptions, FrontendError, debug, demo};

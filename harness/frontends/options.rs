@@ -4,8 +4,9 @@ use super::console::{self, ConsoleOptions};
 use super::demo as golden;
 use crate::address::Va;
 use crate::debugger::Session;
-use crate::guest::{FileError, ImageFile, Lab, LabError};
+use crate::guest::{Booted, FileError, ImageFile, Lab, LabError, UnprovidedPolicy};
 use crate::report::location::write_location;
+use crate::report::stop::write_stop;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,11 @@ pub struct DebugOptions {
     pub driver_pdb: Option<PathBuf>,
     /// Another program.
     pub program: Option<PathBuf>,
+    /// Functions that the driver imports and that only return a value: name and value; see
+    /// [`LabBuilder::return_constant`](crate::guest::LabBuilder::return_constant).
+    pub returns: Vec<(String, u64)>,
+    /// What becomes of a driver that imports what nobody provides.
+    pub unprovided: UnprovidedPolicy,
     /// The guest's memory in MiB.
     pub memory: Option<u64>,
     /// The work that each `g` may take, in bytes of code retired.
@@ -75,7 +81,7 @@ pub const DEFAULT_BREAK_IN_AFTER: u64 = 1_000_000;
 /// The largest image or PDB that is read, in bytes: no larger image can be loaded.
 const FILE_LIMIT: u64 = 256 << 20;
 
-fn read(path: &Path) -> Result<Vec<u8>, FrontendError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, FrontendError> {
     let read = || {
         let mut bytes = Vec::new();
         // A device has no length that could be asked for.
@@ -109,7 +115,7 @@ fn open(path: &Path) -> Result<File, FrontendError> {
     })
 }
 
-fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, FrontendError> {
+pub(super) fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, FrontendError> {
     let name = path
         .file_name()
         .unwrap_or(path.as_os_str())
@@ -133,6 +139,20 @@ impl DebugOptions {
     /// assert!(options.lab().unwrap_err().to_string().contains("no/such.sys"));
     /// ```
     pub fn lab(&self) -> Result<Lab, FrontendError> {
+        Ok(self.boot()?.ready()?)
+    }
+
+    /// Builds the lab that the options describe, up to the first prompt or to what stops it before.
+    ///
+    /// # Errors
+    /// A file cannot be read or loaded.
+    ///
+    /// ```
+    /// use poolhit::frontends::DebugOptions;
+    /// assert!(DebugOptions::default().boot()?.stopped.is_none());
+    /// # Ok::<(), poolhit::frontends::FrontendError>(())
+    /// ```
+    pub fn boot(&self) -> Result<Booted, FrontendError> {
         let mut builder = Lab::builder();
         if let Some(path) = &self.kernel {
             builder = builder.kernel(image(path, self.kernel_pdb.as_deref())?);
@@ -152,7 +172,10 @@ impl DebugOptions {
         if let Some(mebibytes) = self.memory {
             builder = builder.memory(mebibytes.saturating_mul(1 << 20));
         }
-        Ok(builder.build()?)
+        for (name, value) in &self.returns {
+            builder = builder.return_constant(name, *value);
+        }
+        Ok(builder.unprovided(self.unprovided).boot()?)
     }
 }
 
@@ -181,6 +204,15 @@ pub fn demo(out: &mut dyn Write) -> Result<usize, FrontendError> {
     )?)
 }
 
+/// A session at the first prompt, or where a driver's `DriverEntry` used an import that nobody
+/// provides.
+fn attach(booted: Booted) -> Result<Session, LabError> {
+    match (booted.unprovided_use(), booted.stopped) {
+        (Some(_), Some(exit)) => Ok(Session::stopped(booted.lab, exit)),
+        _ => Ok(Session::new(booted.ready()?)),
+    }
+}
+
 /// Runs the debugger: on a script, on commands, or on standard input. Gives the count of lines
 /// that failed.
 ///
@@ -192,7 +224,7 @@ pub fn debug(
     out: &mut dyn Write,
 ) -> Result<usize, FrontendError> {
     let script = options.script.as_deref().map(open).transpose()?;
-    let mut session = Session::new(options.lab()?);
+    let mut session = attach(options.boot()?)?;
     if !session.lab().has_kernel_symbols() {
         let kernel = session.lab().images().kernel.name();
         eprintln!(
@@ -207,6 +239,21 @@ pub fn debug(
         interactive: false,
         break_in_after: options.break_in_after.unwrap_or(DEFAULT_BREAK_IN_AFTER),
     };
+    let interactive = interactive && options.commands.is_none() && script.is_none();
+    if interactive {
+        writeln!(
+            out,
+            "Kernel debugger connected to the built-in machine; q ends the session."
+        )?;
+    }
+    let mut text = String::new();
+    // A String takes any text.
+    let _ = match session.last_stop() {
+        Some(stop) => write_stop(&mut text, &session, stop),
+        None if interactive => write_location(&mut text, &session, session.registers().rip()),
+        None => Ok(()),
+    };
+    out.write_all(text.as_bytes())?;
     if let Some(commands) = &options.commands {
         return Ok(console::run(
             &mut session,
@@ -231,14 +278,6 @@ pub fn debug(
         }
         let break_in = session.break_in_handle();
         ctrlc::set_handler(move || break_in.request())?;
-        writeln!(
-            out,
-            "Kernel debugger connected to the built-in machine; q ends the session."
-        )?;
-        let mut text = String::new();
-        // A String takes any text.
-        let _ = write_location(&mut text, &session, session.registers().rip());
-        out.write_all(text.as_bytes())?;
     }
     Ok(console::run(
         &mut session,

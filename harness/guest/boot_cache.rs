@@ -8,6 +8,7 @@ use super::images::GuestImages;
 use super::layout::Bases;
 use super::loader::PoolLimits;
 use super::saved_lab::SavedLab;
+use super::unprovided::ProvisionsKey;
 use crate::image::PeImage;
 use crate::symbols::SymbolTable;
 use std::collections::VecDeque;
@@ -26,16 +27,24 @@ pub(super) struct BootKey {
     bases: Bases,
     memory: u64,
     limits: PoolLimits,
+    provisions: ProvisionsKey,
 }
 
 impl BootKey {
-    pub fn new(images: &GuestImages, bases: &Bases, memory: u64, limits: PoolLimits) -> BootKey {
+    pub fn new(
+        images: &GuestImages,
+        bases: &Bases,
+        memory: u64,
+        limits: PoolLimits,
+        provisions: ProvisionsKey,
+    ) -> BootKey {
         BootKey {
             images: images.all().map(|file| Arc::clone(&file.image)).collect(),
             kernel_symbols: Arc::clone(&images.kernel.symbols),
             bases: bases.clone(),
             memory,
             limits,
+            provisions,
         }
     }
 
@@ -47,6 +56,7 @@ impl BootKey {
             && self.bases == other.bases
             && self.memory == other.memory
             && self.limits == other.limits
+            && self.provisions == other.provisions
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::bug_check::{BugCheck, Hexadecimal};
 use super::lab::Lab;
+use super::unprovided::UnprovidedUse;
 use crate::address::Va;
 use crate::machine::{EngineError, Exit};
 use crate::memory::{MemoryFault, WriteMemory};
@@ -96,6 +97,9 @@ pub enum CallError {
     /// The kernel stopped with a bug check.
     #[error("the kernel stopped: {}", .0.in_one_line())]
     BugCheck(BugCheck),
+    /// It used an import that nobody provides.
+    #[error("the call stopped before its end: {0}")]
+    Unprovided(Box<UnprovidedUse>),
     /// Something else stopped it.
     #[error("the call stopped before its end: {0:?}")]
     Stopped(Exit),
@@ -235,7 +239,12 @@ impl Lab {
                     registers.rip = registers.rip.wrapping_add(1);
                     self.machine_mut().set_registers(&registers)?;
                 }
-                exit => return Err(CallError::Stopped(exit)),
+                exit => {
+                    return Err(match self.unprovided_use(&exit) {
+                        Some(used) => CallError::Unprovided(Box::new(used)),
+                        None => CallError::Stopped(exit),
+                    });
+                }
             }
         }
     }

@@ -3,18 +3,14 @@
 use super::bug_check::BugCheck;
 use super::images::GuestImages;
 use super::lab_builder::LabBuilder;
-use super::lab_error::LabError;
 use super::layout::Bases;
 use super::loaded::{self, ModuleReader};
+use super::unprovided::BoundImports;
 use crate::address::Va;
 use crate::machine::{EngineError, Exit, InterruptError, Machine};
 use crate::memory::ReadMemory;
 use crate::symbols::{Modules, SymbolSource};
 use std::sync::Arc;
-
-/// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
-/// thirtieth of it.
-pub const BOOT_WORK: u64 = 16 << 20;
 
 /// A guest that has booted: its machine, the images loaded, and where the guest keeps what a
 /// debugger asks for.
@@ -37,6 +33,9 @@ pub struct Lab {
     pub(super) machine: Machine,
     pub(super) images: Arc<GuestImages>,
     pub(super) bases: Arc<Bases>,
+    pub(super) imports: Arc<BoundImports>,
+    /// Why the lab's own function refused the call that the last run ended at.
+    pub(super) refusal: Option<String>,
 }
 
 impl Lab {
@@ -50,51 +49,9 @@ impl Lab {
         LabBuilder::new()
     }
 
-    /// Boots a machine that has just been loaded.
-    pub(super) fn boot(
-        machine: Machine,
-        images: GuestImages,
-        bases: Bases,
-    ) -> Result<Lab, LabError> {
-        let mut lab = Lab {
-            machine,
-            images: Arc::new(images),
-            bases: Arc::new(bases),
-        };
-        lab.run_to_first_prompt()?;
-        Ok(lab)
-    }
-
-    fn run_to_first_prompt(&mut self) -> Result<(), LabError> {
-        let exit = self.run(BOOT_WORK)?;
-        let at = self.machine.registers().rip();
-        let initial_break = self.kernel_symbol("DbgBreakPoint").unwrap_or(at);
-        let what = match exit {
-            Exit::HardcodedBreakpoint { .. } if at == initial_break => return Ok(()),
-            Exit::HardcodedBreakpoint { .. } => "a breakpoint instruction".to_string(),
-            Exit::Breakpoint { .. } => "a breakpoint".to_string(),
-            Exit::Halt => "it went idle".to_string(),
-            Exit::Limit => format!("no end after {BOOT_WORK} bytes of code"),
-            Exit::Fault(fault) => match fault.accessed {
-                Some(accessed) => format!("{} on {accessed}", fault.name()),
-                None => fault.name().to_string(),
-            },
-            Exit::Engine(reason) => reason.to_string(),
-        };
-        let modules = self.modules();
-        let place = modules
-            .nearest(at)
-            .map_or("no module".to_string(), |near| near.to_string());
-        Err(LabError::Boot {
-            what,
-            at,
-            place,
-            bug_check: self.bug_check(),
-        })
-    }
-
     /// Runs the guest until it stops or has done `work_limit` units of work in all. Faults of ring 0
-    /// that the kernel has a gate for go to the kernel, which makes bug checks of them.
+    /// that the kernel has a gate for go to the kernel, which makes bug checks of them; those at an
+    /// import that nobody provides do not, and [`unprovided_use`](Lab::unprovided_use) tells of them.
     ///
     /// # Errors
     /// The engine refuses what it is documented to do.
@@ -108,6 +65,7 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
+        self.refusal = None;
         let mut handler = None;
         let charged = self.machine.charged();
         loop {
@@ -118,6 +76,12 @@ impl Lab {
             };
             // A handler that faults at its first instruction would do so for ever.
             if self.machine.privilege_level() != 0 || handler == Some(fault.address) {
+                return Ok(exit);
+            }
+            if self.answer_call(&fault)? {
+                continue;
+            }
+            if self.unprovided_use(&exit).is_some() {
                 return Ok(exit);
             }
             match self.machine.deliver_fault(&fault) {

@@ -1,11 +1,14 @@
 //! The options of a lab, and building it.
 
+use super::boot::Booted;
 use super::boot_cache::{self, BootKey, Built};
 use super::images::{GuestImages, ImageFile};
+use super::import_call::Call;
 use super::lab::Lab;
 use super::lab_error::LabError;
 use super::layout::Bases;
 use super::loader::{self, PoolLimits};
+use super::unprovided::{Answer, BoundImports, ProvidedResult, Provisions, UnprovidedPolicy};
 use crate::address::Va;
 use crate::machine::probe::Tracer;
 use crate::machine::{GuestRam, Machine};
@@ -22,6 +25,7 @@ pub struct LabBuilder {
     bases: BTreeMap<String, Va>,
     memory: u64,
     limits: PoolLimits,
+    provisions: Provisions,
     cold: bool,
 }
 
@@ -32,6 +36,7 @@ impl LabBuilder {
             bases: BTreeMap::new(),
             memory: DEFAULT_MEMORY,
             limits: PoolLimits::default(),
+            provisions: Provisions::default(),
             cold: false,
         }
     }
@@ -167,6 +172,94 @@ impl LabBuilder {
         self
     }
 
+    /// Says what becomes of a driver that imports what nobody provides. Without it, it is loaded, and
+    /// the guest stops where the driver uses such an import: see
+    /// [`StopReason::UnprovidedFunction`](crate::debugger::StopReason). Programs and their libraries
+    /// are never loaded without all their imports.
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::{ImageFile, UnprovidedPolicy}};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let text = builder.section(".text", CODE, vec![0x31, 0xc0, 0xc3], 3);
+    /// # let bytes = builder.import("HAL.dll", ["HalMakeBeep"]).entry_point(text).build();
+    /// let driver = ImageFile::parse("a.sys", bytes, None).unwrap();
+    /// let builder = Lab::builder().driver(driver);
+    /// builder.clone().build()?; // it never calls HalMakeBeep
+    /// let error = builder.unprovided(UnprovidedPolicy::RefuseAtLoad).build().unwrap_err();
+    /// assert!(error.to_string().starts_with("a.sys needs HAL.dll!HalMakeBeep"), "{error}");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn unprovided(mut self, policy: UnprovidedPolicy) -> LabBuilder {
+        self.provisions.policy = policy;
+        self
+    }
+
+    /// Has a function that the driver imports do nothing but return `value` (RAX). `name` is
+    /// `DLL!Function`, as in `HAL.dll!HalMakeBeep` or `NDIS.SYS!#7`, or the function's name alone,
+    /// whatever image it comes from. It takes the place of the kernel's function, if there is one, for
+    /// the driver's calls; the last one given for a name counts.
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::ImageFile};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let code = vec![0x48, 0x83, 0xec, 0x28, 0xff, 0x15, 0x2e, 0x10, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3];
+    /// # let text = builder.section(".text", CODE, code, 15);
+    /// # builder.import("HAL.dll", ["HalMakeBeep"]);
+    /// // its DriverEntry returns what HalMakeBeep(…) does
+    /// let driver = ImageFile::parse("a.sys", builder.entry_point(text).build(), None).unwrap();
+    /// let builder = Lab::builder().driver(driver);
+    /// let error = builder.clone().build().unwrap_err();
+    /// assert!(error.to_string().contains("HAL.dll!HalMakeBeep is called"), "{error}");
+    /// builder.return_constant("HalMakeBeep", 0).build()?;
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn return_constant(mut self, name: &str, value: u64) -> LabBuilder {
+        self.provisions.add(name, Answer::Constant(value));
+        self
+    }
+
+    /// Has a closure do what a function does that the driver imports; `name` is as for
+    /// [`return_constant`](LabBuilder::return_constant). The closure gets the [`Call`], with the
+    /// arguments and the guest's memory, and gives the function's value (RAX), or an error, at which
+    /// the guest stops.
+    ///
+    /// All labs that are made of this one share the closure, on whatever threads they run; so do those
+    /// that are built with a clone of this builder. State of its own is not the guest's: no snapshot
+    /// holds it, and a lab that is restored does not bring it back. A lab whose answers depend on such
+    /// state is as deterministic as that is. Labs with closures are booted anew each time.
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::ImageFile, memory::ReadMemory};
+    /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
+    /// # let mut builder = PeBuilder::new(0x10000);
+    /// # let code = vec![0x48, 0x83, 0xec, 0x28, 0xff, 0x15, 0x2e, 0x10, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3];
+    /// # let text = builder.section(".text", CODE, code, 15);
+    /// # builder.import("ext.sys", ["ExtRegister"]);
+    /// // its DriverEntry returns what ExtRegister(DriverObject, …) does
+    /// let driver = ImageFile::parse("a.sys", builder.entry_point(text).build(), None).unwrap();
+    /// let lab = Lab::builder().driver(driver).provide("ext.sys!ExtRegister", |call| {
+    ///     const IO_TYPE_DRIVER: u16 = 4;
+    ///     let driver_object = poolhit::address::Va(call.argument(1)?);
+    ///     if call.read_u16(driver_object)? != IO_TYPE_DRIVER {
+    ///         return Err("no driver object".into());
+    ///     }
+    ///     Ok(0)
+    /// });
+    /// lab.build()?;
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn provide(
+        mut self,
+        name: &str,
+        function: impl Fn(&mut Call<'_>) -> ProvidedResult + Send + Sync + 'static,
+    ) -> LabBuilder {
+        self.provisions
+            .add(name, Answer::Provider(Arc::new(function)));
+        self
+    }
+
     /// Boots even where a copy of a lab built before would be the same, and keeps nothing: for
     /// measuring.
     ///
@@ -199,27 +292,53 @@ impl LabBuilder {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn build(self) -> Result<Lab, LabError> {
+        self.boot()?.ready()
+    }
+
+    /// Does what [`build`](LabBuilder::build) does, and gives the lab too if the guest stops before it
+    /// is ready: for a debugger to look at.
+    ///
+    /// # Errors
+    /// An image cannot be loaded.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session};
+    /// // too little to boot with
+    /// let booted = Lab::builder().nonpaged_pool_limit(0x1000).boot()?;
+    /// let session = Session::stopped(booted.lab, booted.stopped.unwrap());
+    /// assert!(session.stack(20).frames.iter().any(|frame| frame.to_string().starts_with("nt!KeBugCheckEx")));
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn boot(self) -> Result<Booted, LabError> {
         let bases = self.choose_bases()?;
-        if self.cold {
+        let Some(provisions) = self.provisions.key().filter(|_| !self.cold) else {
             let ram = GuestRam::new(self.memory)?;
-            return self.boot(ram, bases);
-        }
-        match boot_cache::find(BootKey::new(&self.images, &bases, self.memory, self.limits)) {
-            Built::Kept(lab) => Ok(lab.lab_with(Arc::new(self.images))?),
+            return self.boot_in(ram, bases);
+        };
+        let key = BootKey::new(&self.images, &bases, self.memory, self.limits, provisions);
+        match boot_cache::find(key) {
+            Built::Kept(lab) => Ok(Booted {
+                lab: lab.lab_with(Arc::new(self.images))?,
+                stopped: None,
+            }),
             Built::Never(key) => {
                 let ram = GuestRam::new(self.memory)?;
-                let lab = self.boot(ram, bases)?;
-                boot_cache::note(key, None);
-                Ok(lab)
+                let booted = self.boot_in(ram, bases)?;
+                if booted.stopped.is_none() {
+                    boot_cache::note(key, None);
+                }
+                Ok(booted)
             }
             Built::Before(key) => {
                 let ram = GuestRam::to_be_saved(self.memory)?;
-                let mut lab = self.boot(ram, bases)?;
+                let mut booted = self.boot_in(ram, bases)?;
                 // One that cannot be saved can be used as well as any.
-                if let Ok(saved) = lab.save() {
+                if booted.stopped.is_none()
+                    && let Ok(saved) = booted.lab.save()
+                {
                     boot_cache::note(key, Some(saved));
                 }
-                Ok(lab)
+                Ok(booted)
             }
         }
     }
@@ -248,9 +367,9 @@ impl LabBuilder {
     /// ```
     pub fn build_traced(self, tracer: Box<dyn Tracer>) -> Result<Lab, LabError> {
         let bases = self.choose_bases()?;
-        let mut machine = self.load(GuestRam::new(self.memory)?, &bases)?;
+        let (mut machine, imports) = self.load(GuestRam::new(self.memory)?, &bases)?;
         machine.set_tracer(Some(tracer))?;
-        Lab::boot(machine, self.images, bases)
+        Booted::boot(machine, self.images, bases, imports)?.ready()
     }
 
     /// Where everything is loaded.
@@ -275,12 +394,12 @@ impl LabBuilder {
     }
 
     /// The machine with everything loaded, about to start the kernel.
-    fn load(&self, ram: GuestRam, bases: &Bases) -> Result<Machine, LabError> {
-        loader::load(ram, &self.images, bases, self.limits)
+    fn load(&self, ram: GuestRam, bases: &Bases) -> Result<(Machine, BoundImports), LabError> {
+        loader::load(ram, &self.images, bases, self.limits, &self.provisions)
     }
 
-    fn boot(self, ram: GuestRam, bases: Bases) -> Result<Lab, LabError> {
-        let machine = self.load(ram, &bases)?;
-        Lab::boot(machine, self.images, bases)
+    fn boot_in(self, ram: GuestRam, bases: Bases) -> Result<Booted, LabError> {
+        let (machine, imports) = self.load(ram, &bases)?;
+        Booted::boot(machine, self.images, bases, imports)
     }
 }

@@ -3,6 +3,7 @@
 use super::address_plan::PlanError;
 use super::bug_check::BugCheck;
 use super::images::FileError;
+use super::unprovided::UnprovidedUse;
 use crate::address::Va;
 use crate::image::ImageError;
 use crate::image::binding::BindError;
@@ -49,6 +50,15 @@ pub enum LabError {
         name: String,
         /// The names there are.
         loaded: String,
+    },
+    /// The guest used an import that nobody provides before its kernel was ready.
+    #[error("the guest did not boot: {used}{}",
+        stack.iter().map(|place| format!("\n    {place}")).collect::<String>())]
+    Unprovided {
+        /// The import, and who used it.
+        used: Box<UnprovidedUse>,
+        /// Where the frames of the stack are, from the innermost on: `myfault+0x1634`.
+        stack: Vec<String>,
     },
     /// The guest stopped before its kernel was ready.
     #[error("the guest did not boot: {what} at {at} ({place}){}",

@@ -3,7 +3,9 @@
 use super::address_plan::{AddressPlan, PlanError};
 use super::images::GuestImages;
 use crate::address::Va;
+use crate::image::imports::IMPORT_LIMIT;
 use crate::machine::RingGate;
+use crate::machine::paging::PAGE_SIZE;
 use std::collections::BTreeMap;
 
 /// The number of processors laid out.
@@ -31,6 +33,16 @@ pub(super) const GATE: RingGate = RingGate {
     kernel_page: Va(0xfffff7ff_fff01000),
     selector: 0x70,
 };
+
+/// `_KUSER_SHARED_DATA` in the kernel's half and in user mode's (Windows 7 x64, ntddk.h).
+pub(super) const SHARED_USER_DATA: Va = Va(0xfffff780_00000000);
+pub(super) const USER_SHARED_USER_DATA: Va = Va(0x7ffe0000);
+pub(super) const SHARED_USER_DATA_SIZE: u64 = PAGE_SIZE;
+
+/// Where imports that nobody provides are bound to: nothing is ever mapped here, and each has a page.
+pub(super) const UNPROVIDED: Va = Va(0xfffff7fe_00000000);
+/// Room for all that two images may import.
+pub(super) const UNPROVIDED_SIZE: u64 = 2 * IMPORT_LIMIT as u64 * PAGE_SIZE;
 
 /// The user stack: reserved from here to [`USER_STACK_BASE`].
 pub(super) const USER_STACK_LIMIT: Va = Va(0xd0000);
@@ -101,6 +113,11 @@ impl Bases {
         }
         plan.reserve("the loader's data", LOADER_DATA, 0x20_0000, true)?;
         plan.reserve("the machine's gate", GATE.user_page, 0x3000, true)?;
+        for (start, kernel) in [(SHARED_USER_DATA, true), (USER_SHARED_USER_DATA, false)] {
+            plan.reserve("the shared user data", start, SHARED_USER_DATA_SIZE, kernel)?;
+        }
+        let unprovided = "the addresses of imports that nobody provides";
+        plan.reserve(unprovided, UNPROVIDED, UNPROVIDED_SIZE, true)?;
         for processor in 0..PROCESSORS {
             plan.reserve(
                 "a processor's control region",

@@ -4,9 +4,34 @@ use super::images::GuestImages;
 use super::layout::Bases;
 use super::{module_list, user_process};
 use crate::address::Va;
+use crate::image::function_table::ImageBytes;
 use crate::memory::ReadMemory;
+use crate::stack::modules::UnwindModules;
 use crate::symbols::{Module, Modules};
 use std::sync::Arc;
+
+/// The modules' images, as the unwinder asks for them.
+#[derive(Clone, Copy, Debug)]
+pub struct ModuleImages<'a> {
+    /// The modules.
+    pub modules: &'a Modules,
+    /// Where functions return to that the host has called
+    /// ([`Machine::return_landing`](crate::machine::Machine::return_landing)): no stack goes on there.
+    pub return_landing: Va,
+}
+
+impl UnwindModules for ModuleImages<'_> {
+    #[inline]
+    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
+        let module = self.modules.containing(address)?;
+        Some((module.base(), &**module.image()?))
+    }
+
+    #[inline]
+    fn is_outside(&self, address: Va) -> bool {
+        address == self.return_landing
+    }
+}
 
 /// Reads the loaded modules, and tells cheaply whether they may have changed.
 #[derive(Clone, Debug)]

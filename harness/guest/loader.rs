@@ -2,15 +2,21 @@
 //! start the kernel. From there on the guest does everything itself.
 
 use super::arena::Arena;
-use super::images::{GuestImages, ImageFile};
+use super::images::GuestImages;
 use super::layout::{self, BOOT_PROCESSOR, Bases, PROCESSORS};
 use super::module_list::{LINKS, put_entry};
-use super::{LabError, processor, user_process};
+use super::providers::{Provider, find_provided};
+use super::unprovided::{BoundImports, Provisions};
+use super::{LabError, processor, shared_user_data, user_process};
 use crate::address::Va;
-use crate::image::binding::{bind_imports, names_image};
+use crate::image::PeImage;
+use crate::image::binding::bind_imports_to;
+use crate::image::load_config::DEFAULT_SECURITY_COOKIE;
 use crate::image::section::Section;
 use crate::machine::paging::{Access, AddressSpaceBuilder, PAGE_SIZE};
 use crate::machine::{GuestRam, Machine, Start};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Offsets in `_LOADER_PARAMETER_BLOCK` of Windows 7 x64.
 mod block {
@@ -52,19 +58,23 @@ pub(super) struct PoolLimits {
     pub paged: u64,
 }
 
-/// Lays the guest out in `ram` and gives the machine that is about to start its kernel.
+/// Lays the guest out in `ram`, and gives the machine that is about to start its kernel and the
+/// imports that no image provides.
 pub(super) fn load(
     ram: GuestRam,
     images: &GuestImages,
     bases: &Bases,
     limits: PoolLimits,
-) -> Result<Machine, LabError> {
+    provisions: &Provisions,
+) -> Result<(Machine, BoundImports), LabError> {
     let mut space = AddressSpaceBuilder::new(&ram)?;
     let placed = place(images, bases);
-    for &(file, base, user) in &placed {
-        map_image(&mut space, file, base, user, &placed)?;
+    let mut bound = BoundImports::default();
+    for &image in &placed {
+        map_image(&mut space, image, &placed, provisions, &mut bound)?;
     }
     processor::map(&mut space)?;
+    shared_user_data::map(&mut space)?;
     for top in layout::IDLE_STACK.into_iter().chain([layout::THREAD_STACK]) {
         let start = top.wrapping_sub(layout::KERNEL_STACK_SIZE);
         space.map(start, layout::KERNEL_STACK_SIZE, Access::KERNEL_DATA)?;
@@ -84,52 +94,37 @@ pub(super) fn load(
         stack,
         argument: argument.0,
     };
-    Ok(Machine::new(ram, &start)?)
+    Ok((Machine::new(ram, &start)?, bound))
 }
 
-/// An image, its base, and whether user mode may use it.
-type Placed<'a> = (&'a ImageFile, Va, bool);
-
-fn place<'a>(images: &'a GuestImages, bases: &Bases) -> Vec<Placed<'a>> {
-    let kernel = [
-        (&images.kernel, bases.kernel, false),
-        (&images.driver, bases.driver, false),
-    ];
-    let libraries = images
-        .libraries
-        .iter()
-        .zip(&bases.libraries)
-        .map(|(file, &at)| (file, at, true));
-    kernel
-        .into_iter()
-        .chain([(&images.program, bases.program, true)])
-        .chain(libraries)
-        .collect()
+/// Everything loaded, the kernel first.
+fn place<'a>(images: &'a GuestImages, bases: &Bases) -> Vec<Provider<'a>> {
+    let is_user = |at: usize| at >= 2;
+    let placed = bases.place(images).into_iter().enumerate();
+    let placed = placed.map(|(at, (file, base))| (&*file.image, base, is_user(at)));
+    placed.collect()
 }
 
 fn map_image(
     space: &mut AddressSpaceBuilder<'_>,
-    file: &ImageFile,
-    base: Va,
-    user: bool,
-    placed: &[Placed<'_>],
+    (image, base, user): Provider<'_>,
+    placed: &[Provider<'_>],
+    provisions: &Provisions,
+    bound: &mut BoundImports,
 ) -> Result<(), LabError> {
-    let image = &*file.image;
     let mut bytes = image.layout(base)?;
-    // Whatever name a driver gives the kernel's file, the kernel is meant by the usual ones.
-    bind_imports(image, &mut bytes, &mut |dll| {
-        let named = |&&(other, _, other_user): &&Placed<'_>| {
-            user == other_user
-                && (names_image(dll, other.image.name())
-                    || !user
-                        && std::ptr::eq(other, placed[0].0)
-                        && names_image(dll, "ntoskrnl.exe"))
-        };
-        placed
-            .iter()
-            .find(named)
-            .map(|&(other, base, _)| (base, &*other.image))
+    let importer: Arc<str> = image.name().into();
+    bind_imports_to(image, &mut bytes, &mut |import| {
+        let found = find_provided(import, user, placed);
+        if user {
+            found
+        } else {
+            bound.bind(provisions, &importer, import, found)
+        }
     })?;
+    if !user {
+        set_security_cookie(image, base, &mut bytes);
+    }
     let first_section = image.sections().iter().map(|section| section.rva.0).min();
     let headers = first_section
         .unwrap_or(image.size_of_image())
@@ -159,6 +154,27 @@ fn map_image(
         )?;
     }
     Ok(())
+}
+
+/// Sets the image's `__security_cookie` if nobody has, as Windows' loader does since Windows 8;
+/// drivers built for that stop at once without it. It is another for each image and base, and the
+/// same each time. The upper two bytes are zero, as Microsoft's compiler wants them.
+fn set_security_cookie(image: &PeImage, base: Va, bytes: &mut [u8]) {
+    let Some(place) = image.security_cookie() else {
+        return;
+    };
+    let place = place.0 as usize..place.0 as usize + 8;
+    let Some(cookie) = bytes.get_mut(place) else {
+        return;
+    };
+    if *cookie == DEFAULT_SECURITY_COOKIE.to_le_bytes() {
+        let seed = [u64::from(image.timestamp()), image.checksum().into()];
+        let seed: Vec<u8> = seed.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let value = xxh3_64_with_seed(&seed, base.0) & 0xffff_ffff_ffff;
+        // Neither zero nor the default.
+        let taken = value == 0 || value == DEFAULT_SECURITY_COOKIE;
+        cookie.copy_from_slice(&(value + u64::from(taken)).to_le_bytes());
+    }
 }
 
 fn access_to(section: &Section, user: bool) -> Access {

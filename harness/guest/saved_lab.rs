@@ -3,6 +3,7 @@
 use super::images::GuestImages;
 use super::lab::Lab;
 use super::layout::Bases;
+use super::unprovided::BoundImports;
 use crate::machine::{EngineError, Machine, Snapshot};
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub struct SavedLab {
     snapshot: Snapshot,
     images: Arc<GuestImages>,
     bases: Arc<Bases>,
+    imports: Arc<BoundImports>,
 }
 
 impl SavedLab {
@@ -54,6 +56,8 @@ impl SavedLab {
             machine: Machine::from_snapshot(&self.snapshot)?,
             images,
             bases: Arc::clone(&self.bases),
+            imports: Arc::clone(&self.imports),
+            refusal: None,
         })
     }
 
@@ -85,6 +89,7 @@ impl Lab {
             snapshot: self.machine.save()?,
             images: Arc::clone(&self.images),
             bases: Arc::clone(&self.bases),
+            imports: Arc::clone(&self.imports),
         })
     }
 
@@ -108,6 +113,10 @@ impl Lab {
         if !Arc::ptr_eq(&self.bases, &saved.bases) {
             self.bases = Arc::clone(&saved.bases);
         }
+        if !Arc::ptr_eq(&self.imports, &saved.imports) {
+            self.imports = Arc::clone(&saved.imports);
+        }
+        self.refusal = None;
         Ok(())
     }
 }

@@ -7,12 +7,10 @@
 
 use super::depot::{StackDepot, StackId};
 use crate::address::{Pa, Va};
-use crate::guest::{Generation, ModuleReader};
-use crate::image::function_table::ImageBytes;
+use crate::guest::{Generation, ModuleImages, ModuleReader};
 use crate::machine::probe::{Observed, Words};
 use crate::registers::Gpr;
 use crate::stack::capture::{CapturedFrame, Capturer, LiveRegisters};
-use crate::stack::modules::UnwindModules;
 use crate::symbols::Modules;
 use std::cell::RefCell;
 
@@ -75,23 +73,6 @@ pub struct StackSource {
     last: usize,
     next_way: usize,
     depot: StackDepot,
-}
-
-/// The modules' images, as the unwinder asks for them.
-struct Images<'a> {
-    modules: &'a Modules,
-    return_landing: Va,
-}
-
-impl UnwindModules for Images<'_> {
-    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.modules.containing(address)?;
-        Some((module.base(), &**module.image()?))
-    }
-
-    fn is_outside(&self, address: Va) -> bool {
-        address == self.return_landing
-    }
 }
 
 /// The registers at a hit, of which those read are noted down but for RIP and RSP.
@@ -191,7 +172,7 @@ impl StackSource {
             if now.is_none() || self.generation != now {
                 self.read_modules(guest);
             }
-            let images = Images {
+            let images = ModuleImages {
                 modules: &self.modules,
                 return_landing: self.reader.return_landing(),
             };

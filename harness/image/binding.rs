@@ -1,7 +1,7 @@
 //! Binding imports: writing the addresses of other images' exports into an import address table.
 
 use super::exports::{Export, ExportTarget};
-use super::imports::ImportName;
+use super::imports::{Import, ImportName};
 use super::pe::PeImage;
 use super::text::printable;
 use crate::address::{Rva, Va};
@@ -140,6 +140,30 @@ pub fn bind_imports<'a>(
     mapped: &mut [u8],
     providers: &mut dyn FnMut(&str) -> Option<(Va, &'a PeImage)>,
 ) -> Result<(), BindError> {
+    bind_imports_to(image, mapped, &mut |import| find_import(import, providers))
+}
+
+/// Does what [`bind_imports`] does, with the address of each import told by `find`.
+///
+/// # Errors
+/// As for [`bind_imports`].
+///
+/// ```
+/// # use poolhit::{address::Va, image::{PeImage, binding::bind_imports_to}};
+/// # use poolhit_fixtures::pe_builder::PeBuilder;
+/// let mut builder = PeBuilder::new(0x20000);
+/// let driver = PeImage::parse("a.sys", builder.import("HAL.dll", ["HalGone"]).build())?;
+/// let mut mapped = driver.layout(Va(0x20000))?;
+/// bind_imports_to(&driver, &mut mapped, &mut |_| Ok(Va(0x123)))?;
+/// let slot = driver.imports()[0].slot.0 as usize;
+/// assert_eq!(mapped[slot..slot + 8], 0x123_u64.to_le_bytes());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn bind_imports_to(
+    image: &PeImage,
+    mapped: &mut [u8],
+    find: &mut dyn FnMut(&Import) -> Result<Va, MissingImport>,
+) -> Result<(), BindError> {
     let mut missing = Vec::new();
     let mut more = 0;
     for import in image.imports() {
@@ -152,15 +176,10 @@ pub fn bind_imports<'a>(
                 slot: import.slot,
                 size,
             })?;
-        match find(&import.dll, &import.function, providers) {
+        match find(import) {
             Ok(address) => slot.copy_from_slice(&address.0.to_le_bytes()),
             Err(_) if missing.len() == MISSING_LIMIT => more += 1,
-            Err((reason, forwarded_to)) => missing.push(MissingImport {
-                dll: import.dll.to_string(),
-                function: import.function.clone(),
-                forwarded_to,
-                reason,
-            }),
+            Err(import) => missing.push(import),
         }
     }
     if missing.is_empty() {
@@ -172,6 +191,33 @@ pub fn bind_imports<'a>(
             more,
         })
     }
+}
+
+/// The address of what an import names, with forwarders followed; `providers` are those of
+/// [`bind_imports`].
+///
+/// # Errors
+/// Nothing provides it.
+///
+/// ```
+/// # use poolhit::image::{PeImage, binding::{MissingReason, find_import}};
+/// # use poolhit_fixtures::pe_builder::PeBuilder;
+/// let mut builder = PeBuilder::new(0x20000);
+/// let driver = PeImage::parse("a.sys", builder.import("HAL.dll", ["HalGone"]).build())?;
+/// let missing = find_import(&driver.imports()[0], &mut |_| None).unwrap_err();
+/// assert_eq!(missing.reason, MissingReason::NoImage);
+/// # Ok::<(), poolhit::image::ImageError>(())
+/// ```
+pub fn find_import<'a>(
+    import: &Import,
+    providers: &mut dyn FnMut(&str) -> Option<(Va, &'a PeImage)>,
+) -> Result<Va, MissingImport> {
+    find(&import.dll, &import.function, providers).map_err(|(reason, forwarded_to)| MissingImport {
+        dll: import.dll.to_string(),
+        function: import.function.clone(),
+        forwarded_to,
+        reason,
+    })
 }
 
 type Failure = (MissingReason, Option<(String, ImportName)>);

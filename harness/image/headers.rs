@@ -41,6 +41,8 @@ pub(crate) struct Headers {
     pub(crate) exceptions: Directory,
     pub(crate) relocations: Directory,
     pub(crate) debug: Directory,
+    pub(crate) load_config: Directory,
+    pub(crate) delay_imports: Directory,
     /// Where the file has `ImageBase`.
     pub(crate) image_base_field: Range<usize>,
     /// Where the section table is in the file, and how many entries it has.
@@ -94,6 +96,8 @@ impl Headers {
             exceptions: directory(3),
             relocations: directory(5),
             debug: directory(6),
+            load_config: directory(10),
+            delay_imports: directory(13),
             image_base_field: image_base_at..image_base_at + 8,
             section_table: optional_offset + usize::from(coff.size_of_optional_header),
             section_count: usize::from(coff.number_of_sections),

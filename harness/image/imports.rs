@@ -66,35 +66,58 @@ pub(crate) fn read(image: &PeImage) -> Result<Vec<Import>, ImageError> {
         }
         let dll: Arc<str> = printable(reader.name(dll)?).into();
         // Old linkers write no lookup table: the unbound address table stands for it.
-        let thunks = if lookup == 0 { addresses } else { lookup };
-        for n in 0.. {
-            let thunk = reader.element(thunks, n, THUNK_SIZE)?;
-            let value = reader.u64(thunk)?;
-            if value == 0 {
-                break;
-            }
-            let function = read_name(&mut reader, thunk, value)?;
-            let slot = reader.element(addresses, n, THUNK_SIZE)?;
-            if u64::from(slot) + u64::from(THUNK_SIZE) > u64::from(image.size_of_image()) {
-                return Err(reader.broken(slot, "an import's slot is outside the image"));
-            }
-            // The tables of several descriptors may overlap, so the file's size is no bound.
-            if imports.len() == IMPORT_LIMIT {
-                return Err(ImageError::OverLimit {
-                    image: image.name().to_owned(),
-                    what: "the number of imports",
-                    value: IMPORT_LIMIT as u64 + 1,
-                    limit: IMPORT_LIMIT as u64,
-                });
-            }
-            imports.push(Import {
-                dll: dll.clone(),
-                function,
-                slot: Rva(slot),
-            });
-        }
+        let tables = Tables {
+            names: if lookup == 0 { addresses } else { lookup },
+            slots: addresses,
+        };
+        read_functions(&mut reader, image, &dll, tables, &mut imports)?;
     }
     Ok(imports)
+}
+
+/// The two tables of a descriptor, which run side by side.
+pub(crate) struct Tables {
+    /// Where the table of names and ordinals is; a zero ends it.
+    pub(crate) names: u32,
+    /// Where the address table is.
+    pub(crate) slots: u32,
+}
+
+/// Reads the functions imported from one image.
+pub(crate) fn read_functions(
+    reader: &mut DirectoryReader<'_>,
+    image: &PeImage,
+    dll: &Arc<str>,
+    tables: Tables,
+    imports: &mut Vec<Import>,
+) -> Result<(), ImageError> {
+    for n in 0.. {
+        let thunk = reader.element(tables.names, n, THUNK_SIZE)?;
+        let value = reader.u64(thunk)?;
+        if value == 0 {
+            break;
+        }
+        let function = read_name(reader, thunk, value)?;
+        let slot = reader.element(tables.slots, n, THUNK_SIZE)?;
+        if u64::from(slot) + u64::from(THUNK_SIZE) > u64::from(image.size_of_image()) {
+            return Err(reader.broken(slot, "an import's slot is outside the image"));
+        }
+        // The tables of several descriptors may overlap, so the file's size is no bound.
+        if imports.len() == IMPORT_LIMIT {
+            return Err(ImageError::OverLimit {
+                image: image.name().to_owned(),
+                what: "the number of imports",
+                value: IMPORT_LIMIT as u64 + 1,
+                limit: IMPORT_LIMIT as u64,
+            });
+        }
+        imports.push(Import {
+            dll: Arc::clone(dll),
+            function,
+            slot: Rva(slot),
+        });
+    }
+    Ok(())
 }
 
 fn read_name(

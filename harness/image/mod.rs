@@ -2,6 +2,7 @@
 
 pub mod binding;
 pub mod debug_directory;
+mod delay_imports;
 mod directories;
 pub mod error;
 pub mod exports;
@@ -9,6 +10,7 @@ pub mod function_table;
 mod headers;
 pub mod imports;
 pub mod layout;
+pub mod load_config;
 pub mod pdb;
 mod pdb_address;
 mod pdb_source;

@@ -279,10 +279,23 @@ impl Machine {
         self.engine.forget_calls();
     }
 
-    /// What probes have taken off the limits of runs so far, in bytes of code (see
-    /// [`Pass::charge`](probe::Pass::charge)).
+    /// What has been taken off the limits of runs so far, in bytes of code: by probes (see
+    /// [`Pass::charge`](probe::Pass::charge)), and by [`charge`](Machine::charge).
     pub fn charged(&self) -> u64 {
         self.engine.charged()
+    }
+
+    /// Notes that something done for the guest outside a run takes of its budget, in bytes of code.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().build()?;
+    /// let before = lab.machine().charged();
+    /// lab.machine_mut().charge(1000);
+    /// assert_eq!(lab.machine().charged(), before + 1000);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn charge(&mut self, work: u64) {
+        self.engine.charge(work);
     }
 
     /// The probe, if it is of this type. See [`set_probe`](Machine::set_probe) for an example.

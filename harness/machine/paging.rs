@@ -243,20 +243,43 @@ impl<'a> AddressSpaceBuilder<'a> {
         }
     }
 
+    /// Maps the page of memory that `page` is in at `address`, whatever was there.
+    ///
+    /// # Errors
+    /// Physical memory runs out.
+    ///
+    /// ```
+    /// use poolhit::address::Va;
+    /// use poolhit::machine::{GuestRam, paging::{Access, AddressSpaceBuilder}};
+    /// let ram = GuestRam::new(0x10000)?;
+    /// let mut space = AddressSpaceBuilder::new(&ram)?;
+    /// space.map(Va(0x1000), 1, Access::USER_DATA)?;
+    /// let page = space.physical(Va(0x1000)).unwrap();
+    /// space.map_physical(Va(0x5000), page, Access::USER_DATA)?;
+    /// assert_eq!(space.physical(Va(0x5008)).unwrap().0, page.0 + 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map_physical(
+        &mut self,
+        address: Va,
+        page: Pa,
+        access: Access,
+    ) -> Result<(), OutOfMemory> {
+        let slot = self.slot(address, access.user)?;
+        self.set(slot, page.0 & entry::FRAME | access.bits());
+        Ok(())
+    }
+
+    /// What is mapped at an address.
+    ///
+    /// # Errors
+    /// Nothing is.
+    pub fn physical(&self, address: Va) -> Result<Pa, FaultReason> {
+        Ok(translate(self.ram, self.root, address)?.physical)
+    }
+
     fn map_page(&mut self, address: Va, access: Access) -> Result<(), OutOfMemory> {
-        let mut table = self.root.0;
-        for level in (2..=4).rev() {
-            let slot = Pa(table + ((address.0 >> (12 + 9 * (level - 1))) & 0x1ff) * 8);
-            let value = self.ram.read_u64(slot).unwrap_or(0);
-            table = if value & entry::PRESENT == 0 {
-                self.page()?.0
-            } else {
-                value & entry::FRAME
-            };
-            let user = value & entry::USER | if access.user { entry::USER } else { 0 };
-            self.set(slot, table | entry::PRESENT | entry::WRITE | user);
-        }
-        let slot = Pa(table + ((address.0 >> 12) & 0x1ff) * 8);
+        let slot = self.slot(address, access.user)?;
         let value = self.ram.read_u64(slot).unwrap_or(0);
         let bits = access.bits();
         if value & entry::PRESENT == 0 {
@@ -267,6 +290,24 @@ impl<'a> AddressSpaceBuilder<'a> {
             self.set(slot, (value | bits) & executable);
         }
         Ok(())
+    }
+
+    /// The page's entry in the lowest table, with the tables above it there and open to user mode if
+    /// it is to be.
+    fn slot(&mut self, address: Va, user: bool) -> Result<Pa, OutOfMemory> {
+        let mut table = self.root.0;
+        for level in (2..=4).rev() {
+            let slot = Pa(table + ((address.0 >> (12 + 9 * (level - 1))) & 0x1ff) * 8);
+            let value = self.ram.read_u64(slot).unwrap_or(0);
+            table = if value & entry::PRESENT == 0 {
+                self.page()?.0
+            } else {
+                value & entry::FRAME
+            };
+            let user = value & entry::USER | if user { entry::USER } else { 0 };
+            self.set(slot, table | entry::PRESENT | entry::WRITE | user);
+        }
+        Ok(Pa(table + ((address.0 >> 12) & 0x1ff) * 8))
     }
 
     /// Writes into pages that are mapped.

@@ -1,5 +1,6 @@
 //! Values turned into the text that WinDbg shows for them.
 
+pub mod json;
 pub mod location;
 pub mod pool;
 pub mod pool_used;

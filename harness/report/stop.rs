@@ -2,6 +2,7 @@
 
 use super::location::write_location;
 use crate::debugger::{Session, Stop, StopReason};
+use crate::guest::UnprovidedUse;
 use crate::machine::Fault;
 use std::fmt::{self, Write};
 
@@ -49,6 +50,7 @@ pub fn write_stop(out: &mut dyn Write, session: &Session, stop: &Stop) -> fmt::R
             "\n*** Fatal System Error: {check}\n{BREAK}\n\nA fatal system error has occurred."
         )?,
         StopReason::Fault(fault) => writeln!(out, "{}", fault_text(fault))?,
+        StopReason::UnprovidedFunction(used) => write_unprovided(out, session, used)?,
         StopReason::Idle { exit_status } => {
             write!(out, "The guest is idle: ")?;
             match exit_status {
@@ -69,6 +71,19 @@ pub fn write_stop(out: &mut dyn Write, session: &Session, stop: &Stop) -> fmt::R
         StopReason::Engine(reason) => writeln!(out, "The processor emulator stopped: {reason}")?,
     }
     write_location(out, session, stop.address)
+}
+
+/// Which import is missing, and who used it.
+fn write_unprovided(out: &mut dyn Write, session: &Session, used: &UnprovidedUse) -> fmt::Result {
+    writeln!(out, "Unprovided import: {used}")?;
+    let Some(caller) = used.caller else {
+        return Ok(());
+    };
+    write!(out, "Used at {caller}")?;
+    match session.modules().nearest(caller) {
+        Some(near) => writeln!(out, " ({near})"),
+        None => writeln!(out),
+    }
 }
 
 /// A fault as the exception that Windows makes of it, with the debugger's words.

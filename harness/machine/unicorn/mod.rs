@@ -210,6 +210,11 @@ impl Engine {
         self.uc.get_data().work
     }
 
+    pub fn charge(&mut self, work: u64) {
+        let state = self.uc.get_data_mut();
+        state.charged = state.charged.saturating_add(work);
+    }
+
     pub fn charged(&self) -> u64 {
         self.uc.get_data().charged
     }
