@@ -74,7 +74,7 @@ fn in_passing() {
 #[test]
 fn blocks_of_calls_are_recorded() {
     use poolhit::hits::{Keep, Recorder, hit_sites};
-    let mut lab = poolhit::Lab::builder().build().unwrap();
+    let mut lab = Lab::builder().build().unwrap();
     let kernel = &lab.images().kernel;
     let sites = hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel);
     let points: Vec<_> = sites.iter().map(|site| site.address).collect();

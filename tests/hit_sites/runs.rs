@@ -50,6 +50,8 @@ fn callee() -> Vec<u8> {
 struct Guest {
     lab: Lab,
     before: Registers,
+    /// What is in the memory that registers point to.
+    scratch: Vec<u8>,
     /// Runs that came to an `int 3`, and arguments found there.
     stops: Cell<usize>,
     found: Cell<usize>,
@@ -62,8 +64,12 @@ impl Guest {
         let before = lab.machine().registers();
         let at = kernel.wrapping_add(CODE).wrapping_add(CALLEE as u64);
         lab.machine_mut().write(at, &callee()).unwrap();
+        let mut scratch = vec![0; 0x1000 * Gpr::ALL.len() + 0x1000];
+        let from = kernel.wrapping_add(SCRATCH);
+        lab.machine().read(from, &mut scratch).unwrap();
         Guest {
             lab,
+            scratch,
             before,
             stops: Cell::default(),
             found: Cell::default(),
@@ -87,6 +93,9 @@ impl Guest {
         let landing = self.lab.machine().return_landing();
         let machine = self.lab.machine_mut();
         machine.write(start, &code.bytes).unwrap();
+        // What a run before has left there could be an address on the stack, which this one's code
+        // has not taken.
+        machine.write(scratch, &self.scratch).unwrap();
         machine
             .write(stack.wrapping_sub(0x400), &[0x5a; 0x800])
             .unwrap();
