@@ -7,27 +7,18 @@ mod looping;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use looping::looping;
-use poolhit::address::Va;
-use poolhit::image::function_table::ImageBytes;
+use poolhit::guest::ModuleImages;
 use poolhit::stack::capture::Capturer;
-use poolhit::stack::modules::UnwindModules;
 use poolhit::stack::walk::walk;
-use poolhit::symbols::Modules;
 use std::hint::black_box;
-
-struct Images<'a>(&'a Modules);
-
-impl UnwindModules for Images<'_> {
-    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.0.containing(address)?;
-        Some((module.base(), &**module.image()?))
-    }
-}
 
 fn unwind(criterion: &mut Criterion) {
     let (session, _) = looping();
     let (registers, machine) = (session.registers(), session.lab().machine());
-    let images = Images(session.modules());
+    let images = ModuleImages {
+        modules: session.modules(),
+        return_landing: machine.return_landing(),
+    };
     let mut capturer = Capturer::new();
     criterion.bench_function("unwind/warm", |bencher| {
         bencher.iter(|| black_box(capturer.capture(&registers, machine, &images, 256)));

@@ -37,10 +37,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let address = Va(arguments.next_expression(session)?);
-    let flags = match arguments.at_end() {
-        true => 0,
-        false => arguments.next_expression(session)?,
-    };
+    let flags = arguments.next_expression_or(session, 0)?;
     if flags & !(CONTENTS | ONE_BLOCK | NO_DESCRIPTION) != 0 {
         return Err(arguments.error(CommandErrorKind::Range).into());
     }

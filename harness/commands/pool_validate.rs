@@ -37,10 +37,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let address = Va(arguments.next_expression(session)?);
-    let level = match arguments.at_end() {
-        true => 0,
-        false => arguments.next_expression(session)?,
-    };
+    let level = arguments.next_expression_or(session, 0)?;
     if level > FULL {
         return Err(arguments.error(CommandErrorKind::Range).into());
     }

@@ -17,11 +17,7 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let count = if arguments.at_end() {
-        DEFAULT_FRAMES
-    } else {
-        arguments.next_expression(session)?
-    };
+    let count = arguments.next_expression_or(session, DEFAULT_FRAMES)?;
     arguments.finish()?;
     write_stack(out, &session.stack(count.min(MAXIMUM_FRAMES) as usize))?;
     Ok(Flow::Stay)

@@ -183,6 +183,30 @@ impl Cursor<'_> {
     ) -> Result<u64, ExpressionError> {
         parser::Parser::new(self, context).expression()
     }
+
+    /// Reads an expression; at the command's end, it is `default`.
+    ///
+    /// # Errors
+    /// As for [`next_expression`](Cursor::next_expression).
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, debugger::cursor::Cursor};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// let mut arguments = Cursor::new("10");
+    /// assert_eq!(arguments.next_expression_or(&session, 7)?, 0x10);
+    /// assert_eq!(arguments.next_expression_or(&session, 7)?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_expression_or(
+        &mut self,
+        context: &dyn ExpressionContext,
+        default: u64,
+    ) -> Result<u64, ExpressionError> {
+        match self.at_end() {
+            true => Ok(default),
+            false => self.next_expression(context),
+        }
+    }
 }
 
 /// Why an expression has no value: the message of WinDbg, and in quotes the command's text from

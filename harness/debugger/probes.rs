@@ -3,7 +3,7 @@
 use super::call_site::CallStack;
 use super::session::Session;
 use crate::address::Va;
-use crate::hits::{Keep, Recorder, StackId, hit_sites};
+use crate::hits::{Keep, Recorder, StackId};
 use crate::machine::probe::{Observed, Pass, Point, Probe};
 use std::fmt::{self, Write};
 
@@ -29,8 +29,7 @@ pub(crate) struct SessionProbe {
 
 impl SessionProbe {
     fn points(&self) -> Vec<Va> {
-        let sites = self.recorder.iter().flat_map(Recorder::sites);
-        let sites = sites.map(|(site, _)| site.address);
+        let sites = self.recorder.iter().flat_map(Recorder::points);
         let passing = self.passing.iter().flat_map(|passing| passing.points());
         sites.chain(passing).collect()
     }
@@ -81,9 +80,7 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn record_hits(&mut self, keep: Keep) {
-        let kernel = &self.lab().images().kernel;
-        let sites = hit_sites(&kernel.image, &kernel.symbols, self.lab().bases().kernel);
-        let recorder = Recorder::new(sites, self.lab().module_reader(), keep);
+        let recorder = Recorder::of(self.lab(), keep);
         self.change_probe(|probe| probe.recorder = Some(recorder));
         // Those are the recorder's before, and numbered by it.
         self.lab_mut().machine_mut().forget_calls();

@@ -14,7 +14,7 @@ mod tests;
 pub(super) use code::{decode, entry_of, next, place, target};
 pub(super) use state::{gpr, writes};
 
-use crate::address::Rva;
+use crate::address::{Rva, Va};
 use crate::image::function_table::ImageBytes;
 use crate::memory::{MemoryFault, ReadMemory};
 use crate::registers::{Gpr, Registers};
@@ -64,12 +64,15 @@ impl Location {
     ) -> Result<u64, MemoryFault> {
         match *self {
             Location::Register(register) => Ok(registers.get(register)),
-            Location::Stack(offset) => {
-                let at = registers.rsp().wrapping_add(i64::from(offset) as u64);
-                memory.read_u64(at)
-            }
+            Location::Stack(offset) => memory.read_u64(above(registers.rsp(), offset)),
         }
     }
+}
+
+/// The address so many bytes above a stack pointer.
+#[inline]
+pub(super) fn above(rsp: Va, offset: i32) -> Va {
+    rsp.wrapping_add(i64::from(offset) as u64)
 }
 
 impl fmt::Display for Location {

@@ -16,5 +16,5 @@ pub use argument::{ArgumentFlow, Location, Width};
 pub use depot::{KeptStack, StackDepot, StackId};
 pub use record::{Hit, Keep};
 pub use recorder::{FRAME_LIMIT, Recorder, STACK_LIMIT};
-pub use site::{HitKind, HitSite, hit_sites};
+pub use site::{HitKind, HitSite, hit_sites, lab_sites};
 pub use source::StackSource;

@@ -1,11 +1,12 @@
 //! Keeping what happens at hits while the guest runs on.
 
-use super::argument::Location;
+use super::argument::{Location, above};
 use super::depot::{StackDepot, StackId};
 use super::record::{BLOCK, BYTES, Hit, Keep, POOL_TYPE, Record, Records};
-use super::site::{HitKind, HitSite};
+use super::site::{HitKind, HitSite, lab_sites};
 use super::source::StackSource;
-use crate::guest::ModuleReader;
+use crate::address::Va;
+use crate::guest::{Lab, ModuleReader};
 use crate::machine::probe::{Observed, Pass, Point, Probe, ReturnWatch};
 use crate::memory::ReadMemory;
 use crate::registers::Gpr;
@@ -31,29 +32,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// One for the given sites, in any order. A session has its own; without one, it records the
-    /// hits of calls:
+    /// One for the given sites, in any order. For all of a lab's, see [`Recorder::attach`].
     ///
     /// ```
-    /// use poolhit::Lab;
-    /// use poolhit::hits::{Keep, Recorder, hit_sites};
-    /// use poolhit::memory::WriteMemory;
-    /// let mut lab = Lab::builder().build()?;
-    /// let kernel = &lab.images().kernel;
-    /// let sites = hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel);
-    /// let points: Vec<_> = sites.iter().map(|site| site.address).collect();
-    /// let recorder = Recorder::new(sites, lab.module_reader(), Keep::Last(1000));
-    /// lab.machine_mut().set_probe(Some(Box::new(recorder)), &points);
-    ///
-    /// let tag = lab.kernel_symbol("PoolHitTag").unwrap();
-    /// lab.machine_mut().write(tag, b"Test")?;
-    /// lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, 0x74736554])?;
-    /// let recorder = lab.machine().probe::<Recorder>().unwrap();
-    /// assert_eq!(recorder.hits().next().unwrap().bytes, Some(0x2000));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// use poolhit::{Lab, hits::{Keep, Recorder}};
+    /// let lab = Lab::builder().build()?;
+    /// let recorder = Recorder::new(Vec::new(), lab.module_reader(), Keep::Counts);
+    /// assert_eq!(recorder.points(), []);
+    /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
-    ///
-    /// [`Lab::restore`](crate::Lab::restore) does not take back what it has recorded.
     pub fn new(sites: Vec<HitSite>, reader: ModuleReader, keep: Keep) -> Recorder {
         Recorder {
             by_site: vec![0; sites.len()],
@@ -63,6 +50,38 @@ impl Recorder {
             hits: 0,
             by_stack: Vec::new(),
         }
+    }
+
+    /// One for all sites of a lab's kernel.
+    pub(crate) fn of(lab: &Lab, keep: Keep) -> Recorder {
+        Recorder::new(lab_sites(lab), lab.module_reader(), keep)
+    }
+
+    /// Records the hits of a lab without a session, those of calls say, in place of the probe its
+    /// machine had. [`Lab::restore`] does not take back what has been recorded.
+    ///
+    /// ```
+    /// use poolhit::{Lab, hits::{Keep, Recorder}, memory::WriteMemory};
+    /// let mut lab = Lab::builder().build()?;
+    /// let tag = lab.kernel_symbol("PoolHitTag").unwrap();
+    /// lab.machine_mut().write(tag, b"Test")?;
+    /// Recorder::attach(&mut lab, Keep::Last(1000));
+    ///
+    /// lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, 0x74736554])?;
+    /// let recorder = lab.machine().probe::<Recorder>().unwrap();
+    /// assert_eq!(recorder.hits().next().unwrap().bytes, Some(0x2000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn attach(lab: &mut Lab, keep: Keep) {
+        let recorder = Recorder::of(lab, keep);
+        let points = recorder.points();
+        lab.machine_mut()
+            .set_probe(Some(Box::new(recorder)), &points);
+    }
+
+    /// The addresses of the sites: where the machine is to call it.
+    pub fn points(&self) -> Vec<Va> {
+        self.sites.iter().map(|site| site.address).collect()
     }
 
     /// The number of hits so far.
@@ -132,11 +151,7 @@ impl Values {
         let [tag, first_value, pool_type] = guest.three_registers(wanted);
         let value = |location: Option<Location>, register: u64| match location? {
             Location::Register(_) => Some(register),
-            Location::Stack(offset) => {
-                let (rsp, _) = guest.place();
-                let at = rsp.wrapping_add(i64::from(offset) as u64);
-                guest.read_u64(at).ok()
-            }
+            Location::Stack(offset) => guest.read_u64(above(guest.place().0, offset)).ok(),
         };
         let first_value = value(first, first_value);
         Values {
@@ -164,17 +179,9 @@ impl Probe for Recorder {
         let site = &self.sites[number];
         let sequence = self.hits;
         let keeps = self.records.keeps(sequence);
+        // In front of the stack, whose registers are read with these.
         let values = keeps.then(|| Values::at(site, guest));
         let stack = self.source.capture(guest, FRAME_LIMIT);
-        // The function that compares is the innermost frame, and returns to where it was called.
-        let caller = match (self.source.frames(), site.return_address) {
-            ([frame, ..], Some(Location::Stack(offset))) => {
-                let (rsp, _) = guest.place();
-                let behind = i64::from(offset) as u64 + 8;
-                Some((frame.return_address, rsp.wrapping_add(behind)))
-            }
-            _ => None,
-        };
         self.hits += 1;
         self.by_site[number] += 1;
         if let Some(index) = stack.index() {
@@ -215,11 +222,17 @@ impl Probe for Recorder {
                 }
             }
             HitKind::Allocate => {
-                watch = caller.map(|(address, stack)| ReturnWatch {
-                    address,
-                    stack,
-                    token: sequence,
-                });
+                // The function that compares is the innermost frame, and returns to where it was
+                // called.
+                if let Some(Location::Stack(offset)) = site.return_address
+                    && let [frame, ..] = self.source.frames()
+                {
+                    watch = Some(ReturnWatch {
+                        address: frame.return_address,
+                        stack: above(guest.place().0, offset).wrapping_add(8),
+                        token: sequence,
+                    });
+                }
             }
         }
         self.records.push(record);

@@ -9,6 +9,7 @@ use super::argument::{
     ArgumentFlow, Location, Width, decode, entry_of, gpr, next, place, target, writes,
 };
 use crate::address::{Rva, Va};
+use crate::guest::Lab;
 use crate::image::PeImage;
 use crate::image::function_table::FunctionTable;
 use crate::registers::Gpr;
@@ -174,6 +175,18 @@ pub fn hit_sites(image: &PeImage, symbols: &SymbolTable, base: Va) -> Vec<HitSit
     }
     sites.sort_by_key(|site| (site.address, site.compare));
     one_each(sites)
+}
+
+/// The places in a lab's kernel.
+///
+/// ```
+/// use poolhit::{Lab, hits::lab_sites};
+/// assert_eq!(lab_sites(&Lab::builder().build()?).len(), 5);
+/// # Ok::<(), poolhit::guest::LabError>(())
+/// ```
+pub fn lab_sites(lab: &Lab) -> Vec<HitSite> {
+    let kernel = &lab.images().kernel;
+    hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel)
 }
 
 /// Of the sites that share an `int 3` the first, if they agree on the function and the tag's register.

@@ -73,14 +73,9 @@ fn in_passing() {
 /// A block is known whoever has called: the guest, or the host.
 #[test]
 fn blocks_of_calls_are_recorded() {
-    use poolhit::hits::{Keep, Recorder, hit_sites};
+    use poolhit::hits::{Keep, Recorder};
     let mut lab = Lab::builder().build().unwrap();
-    let kernel = &lab.images().kernel;
-    let sites = hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel);
-    let points: Vec<_> = sites.iter().map(|site| site.address).collect();
-    let recorder = Recorder::new(sites, lab.module_reader(), Keep::Last(10));
-    lab.machine_mut()
-        .set_probe(Some(Box::new(recorder)), &points);
+    Recorder::attach(&mut lab, Keep::Last(10));
     let hit_tag = lab.kernel_symbol("PoolHitTag").unwrap();
     poolhit::memory::WriteMemory::write(lab.machine_mut(), hit_tag, b"Test").unwrap();
     for bytes in [0x10, 0x100, 0xff0, 0x2000] {

@@ -3,14 +3,12 @@
 
 use poolhit::Lab;
 use poolhit::address::Va;
-use poolhit::guest::ModuleReader;
-use poolhit::hits::{StackSource, hit_sites};
-use poolhit::image::function_table::ImageBytes;
+use poolhit::guest::{ModuleImages, ModuleReader};
+use poolhit::hits::{StackSource, lab_sites};
 use poolhit::machine::Exit;
 use poolhit::machine::probe::{Observed, Pass, Point, Probe};
 use poolhit::memory::{ReadMemory, WriteMemory};
 use poolhit::stack::frame::FrameTrust;
-use poolhit::stack::modules::UnwindModules;
 use poolhit::stack::walk::{WalkEnd, walk};
 use poolhit::symbols::Modules;
 use proptest::prelude::*;
@@ -18,15 +16,6 @@ use proptest::test_runner::TestRunner;
 use std::mem::discriminant;
 
 const LIMIT: usize = 64;
-
-struct Images<'a>(&'a Modules);
-
-impl UnwindModules for Images<'_> {
-    fn find(&self, address: Va) -> Option<(Va, &dyn ImageBytes)> {
-        let module = self.0.containing(address)?;
-        Some((module.base(), &**module.image()?))
-    }
-}
 
 type Row = (Va, Va, FrameTrust);
 
@@ -47,7 +36,11 @@ impl Probe for Compare {
             .map(|row| (row.child_sp, row.return_address, row.trust))
             .collect();
         let modules = self.reader.read(guest, guest.gs_bases());
-        let walk = walk(&guest.registers(), guest, &Images(&modules), LIMIT);
+        let images = ModuleImages {
+            modules: &modules,
+            return_landing: self.reader.return_landing(),
+        };
+        let walk = walk(&guest.registers(), guest, &images, LIMIT);
         let walked = walk.frames.iter();
         let walked: Vec<Row> = walked
             .map(|frame| (frame.child_sp, frame.return_address, frame.trust))
@@ -162,8 +155,7 @@ fn change(lab: &mut Lab, lists: [Va; 2], change: &Change) {
 #[test]
 fn captures_are_walks_whatever_has_changed() {
     let mut lab = Lab::builder().build().unwrap();
-    let kernel = &lab.images().kernel;
-    let sites = hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel);
+    let sites = lab_sites(&lab);
     let points: Vec<Va> = sites.iter().map(|site| site.address).collect();
     let tag = lab.kernel_symbol("PoolHitTag").unwrap();
     lab.machine_mut().write(tag, b"Leak").unwrap();

@@ -2,7 +2,7 @@
 
 use poolhit::address::Va;
 use poolhit::guest::CallError;
-use poolhit::hits::{HitKind, HitSite, Location, hit_sites};
+use poolhit::hits::{HitKind, HitSite, Location, lab_sites};
 use poolhit::machine::{Exit, Snapshot};
 use poolhit::memory::WriteMemory;
 use poolhit::registers::{Gpr, Registers};
@@ -26,11 +26,6 @@ enum Place {
     Cache,
     FreeLarge,
     FreeSmall,
-}
-
-fn sites_of(lab: &Lab) -> Vec<HitSite> {
-    let kernel = &lab.images().kernel;
-    hit_sites(&kernel.image, &kernel.symbols, lab.bases().kernel)
 }
 
 /// What is at a site's locations.
@@ -69,7 +64,7 @@ impl Guest {
         };
         let mut lab = builder.build().unwrap();
         let booted = lab.machine_mut().save().unwrap();
-        let sites = sites_of(&lab);
+        let sites = lab_sites(&lab);
         assert_eq!(sites.len(), PLACES.len());
         Guest { lab, booted, sites }
     }
@@ -189,7 +184,7 @@ fn check_program(base: Option<Va>, tag: &[u8; 4], pool_type: u32, round: &[Hit])
         None => builder,
     };
     let mut session = Session::new(builder.build().unwrap());
-    let sites = sites_of(session.lab());
+    let sites = lab_sites(session.lab());
     let hit_tag = session.resolve("nt!PoolHitTag").unwrap();
     session.write(hit_tag, tag).unwrap();
     let mut blocks = Vec::new();
