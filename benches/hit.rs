@@ -8,7 +8,10 @@ mod looping;
 
 use bare::Bare;
 use criterion::{Criterion, criterion_group, criterion_main};
-use looping::{ROUND, TIGHT_ROUND, captured, captured_in, looping, looping_tight, timed};
+use looping::{
+    ROUND, TIGHT_ROUND, WALKED_ROUND, captured, captured_in, looping, looping_tight,
+    looping_walked, timed,
+};
 
 use poolhit::debugger::STOP_WORK;
 use poolhit::hits::Keep;
@@ -42,6 +45,10 @@ fn hit(criterion: &mut Criterion) {
             sum
         });
     });
+    let mut walked = walked();
+    criterion.bench_function("hit/capture_walked", |bencher| {
+        bencher.iter_custom(|count| captured_in(&mut walked, count, WALKED_ROUND));
+    });
     session.record_hits(Keep::Counts);
     criterion.bench_function("hit/capture_count", |bencher| {
         bencher.iter_custom(|count| captured(&mut session, count));
@@ -59,6 +66,13 @@ fn hit(criterion: &mut Criterion) {
             debug_assert_eq!(stop.reason, StopReason::BreakInstruction);
         });
     });
+}
+
+/// A guest whose hits each walk their stack, recorded.
+fn walked() -> Session {
+    let (mut session, _) = looping_walked();
+    session.record_hits(Keep::Last(1 << 12));
+    session
 }
 
 /// The same with the `int 3` made a `nop`, and a breakpoint on it as in the golden session.
@@ -107,7 +121,8 @@ fn ratios(_: &mut Criterion) {
     let mut tight = Bare::tight();
     let (mut recorded_tight, _) = looping_tight();
     recorded_tight.record_hits(Keep::Last(1 << 12));
-    let mut fastest = [Duration::MAX; 6];
+    let mut walked = walked();
+    let mut fastest = [Duration::MAX; 7];
     for _ in 0..TURNS {
         bare.set_rounds(ROUNDS);
         tight.set_rounds(ROUNDS);
@@ -118,6 +133,7 @@ fn ratios(_: &mut Criterion) {
             printed(&mut printing, ROUNDS),
             timed(|| tight.run()),
             captured_in(&mut recorded_tight, ROUNDS, TIGHT_ROUND),
+            captured_in(&mut walked, ROUNDS, WALKED_ROUND),
         ];
         for (fastest, time) in fastest.iter_mut().zip(times) {
             *fastest = time.min(*fastest);
@@ -130,6 +146,7 @@ fn ratios(_: &mut Criterion) {
         "hit/print_kg",
         "bare trap without a call",
         "capture without a call",
+        "hit/capture_walked",
     ];
     for (name, time) in names.into_iter().zip(fastest) {
         let each = time.as_secs_f64() * 1e9 / ROUNDS as f64;
