@@ -15,6 +15,7 @@ mod ring_gate;
 mod saved_memory;
 mod snapshot;
 mod unicorn;
+mod watching;
 mod written_pages;
 
 pub use exit::{Exit, Fault};
@@ -24,6 +25,7 @@ pub use ram::{GuestRam, MAXIMUM_RAM};
 pub use ring_gate::RingGate;
 pub use snapshot::Snapshot;
 pub use unicorn::EngineError;
+pub(crate) use watching::SavedWatch;
 
 use crate::address::{Pa, Va};
 use crate::memory::{FaultReason, MemoryFault, ReadMemory, WriteMemory, pages};
