@@ -27,6 +27,7 @@ pub mod frontends;
 pub mod guest;
 pub mod hits;
 pub mod image;
+pub mod leaks;
 pub mod machine;
 pub mod memory;
 pub mod registers;

@@ -28,6 +28,7 @@ const TOWER: &[&str] = &[
     "guest",
     "hits",
     "debugger",
+    "leaks",
     "report",
     "commands",
     "frontends",
