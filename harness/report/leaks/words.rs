@@ -1,0 +1,130 @@
+//! Numbers and names as the reports show them.
+
+use crate::leaks::{Growth, Held, Sizes};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The longest name that is shown, in characters.
+const LONGEST: usize = 200;
+
+/// A name as it can be shown: names come from images, PDBs and guest memory. Characters that are no
+/// text (line ends, escape codes, those that change the direction of writing) become U+FFFD, and what is
+/// longer than 200 characters is cut.
+pub(super) fn clean(name: &str) -> Cow<'_, str> {
+    let is_text = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let ends_line = matches!(c, '\u{2028}' | '\u{2029}');
+        !c.is_control() && !turns && !ends_line
+    };
+    if name.len() <= LONGEST && name.chars().all(is_text) {
+        return Cow::Borrowed(name);
+    }
+    let shown = name.chars().take(LONGEST);
+    let mut shown: String = shown
+        .map(|c| if is_text(c) { c } else { '\u{fffd}' })
+        .collect();
+    if name.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}
+
+/// A number with its thousands set apart: `1,234,567`.
+#[derive(Clone, Copy)]
+pub(super) struct Number(pub u64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+        for (at, digit) in digits.chars().enumerate() {
+            if at > 0 && (digits.len() - at) % 3 == 0 {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        f.pad(&text)
+    }
+}
+
+/// So many of something: `1 block`, `2 blocks`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{s}", Number(number))
+}
+
+/// `4,096 bytes in 2 blocks`.
+pub(super) fn held(held: Held) -> String {
+    let (bytes, blocks) = (count(held.bytes, "byte"), count(held.blocks, "block"));
+    format!("{bytes} in {blocks}")
+}
+
+/// How something grows, in words.
+pub(super) fn growth(growth: Growth) -> String {
+    match growth {
+        Growth::NotMeasured => "not measured: fewer than two repetitions were marked".into(),
+        Growth::Nothing => "nothing is outstanding".into(),
+        Growth::OneTime => "does not grow with each repetition".into(),
+        Growth::Growing {
+            blocks_per_repeat,
+            bytes_per_repeat,
+        } => format!(
+            "grows by {} blocks, {} bytes with each repetition",
+            rate(blocks_per_repeat),
+            rate(bytes_per_repeat)
+        ),
+    }
+}
+
+/// A rate with at most two decimals: `3`, `0.5`, `0.14`.
+pub(super) fn rate(rate: f64) -> String {
+    let text = format!("{rate:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    match text {
+        "0" | "-0" if rate > 0.0 => "less than 0.01".into(),
+        text => text.into(),
+    }
+}
+
+/// `64`, `64, 128`, `16 to 4,096: 16, 32, … `.
+pub(super) fn sizes(sizes: &Sizes) -> String {
+    let list: Vec<String> = sizes
+        .distinct()
+        .into_iter()
+        .map(|size| Number(size).to_string())
+        .collect();
+    match sizes.range() {
+        Some((smallest, largest)) if sizes.has_more() => format!(
+            "{} to {}: {} and others",
+            Number(smallest),
+            Number(largest),
+            list.join(", ")
+        ),
+        _ => list.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_thousands_set_apart() {
+        let shown = [0, 999, 1000, 65_536, 1_234_567].map(|number| Number(number).to_string());
+        assert_eq!(shown, ["0", "999", "1,000", "65,536", "1,234,567"]);
+        assert_eq!(format!("{:>7}|{:<6}|", Number(1000), Number(5)), "  1,000|5     |");
+    }
+
+    #[test]
+    fn rates_have_no_needless_decimals() {
+        let shown = [3.0, 0.5, 1.0 / 7.0, 100.0, 0.001].map(rate);
+        assert_eq!(shown, ["3", "0.5", "0.14", "100", "less than 0.01"]);
+    }
+
+    #[test]
+    fn what_is_no_text_is_not_shown() {
+        assert_eq!(clean("a\x1b[31m\nb\u{202e}c"), "a\u{fffd}[31m\u{fffd}b\u{fffd}c");
+        assert_eq!(clean(&"ä".repeat(201)), "ä".repeat(200) + "…");
+        assert_eq!(clean(&"ä".repeat(200)), "ä".repeat(200));
+    }
+}
