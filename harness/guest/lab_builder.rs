@@ -347,7 +347,11 @@ impl LabBuilder {
     /// ```
     pub fn boot(self) -> Result<Booted, LabError> {
         let bases = self.choose_bases()?;
-        let Some(provisions) = self.provisions.key().filter(|_| !self.cold && self.watch.is_none()) else {
+        let Some(provisions) = self
+            .provisions
+            .key()
+            .filter(|_| !self.cold && self.watch.is_none())
+        else {
             let ram = GuestRam::new(self.memory)?;
             return self.boot_in(ram, bases);
         };

@@ -13,11 +13,11 @@ mod request;
 pub mod site;
 mod source;
 
-pub use argument::{ArgumentFlow, Location, Width};
 pub(crate) use argument::entry_of;
+pub use argument::{ArgumentFlow, Location, Width};
 pub use depot::{KeptStack, StackDepot, StackId};
 pub use record::{Hit, Keep};
-pub(crate) use request::{Request, return_watch};
 pub use recorder::{FRAME_LIMIT, Recorder, STACK_LIMIT};
+pub(crate) use request::{Request, return_watch};
 pub use site::{HitKind, HitSite, hit_sites, lab_sites, pool_call_sites};
 pub use source::StackSource;

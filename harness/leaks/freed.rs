@@ -53,7 +53,9 @@ impl FreedBlocks {
         }
         if self.order.len() == self.limit
             && let Some((oldest, sequence)) = self.order.pop_front()
-            && self.get(oldest).is_some_and(|known| known.sequence == sequence)
+            && self
+                .get(oldest)
+                .is_some_and(|known| known.sequence == sequence)
         {
             self.blocks.remove(oldest.0);
         }

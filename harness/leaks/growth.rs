@@ -132,7 +132,8 @@ impl Lows {
             lows.reduce(Held::least).unwrap_or_default()
         };
         let lows: Vec<Held> = (0..parts).map(low).collect();
-        let rises = |what: fn(&Held) -> u64| lows.windows(2).all(|two| what(&two[0]) < what(&two[1]));
+        let rises =
+            |what: fn(&Held) -> u64| lows.windows(2).all(|two| what(&two[0]) < what(&two[1]));
         let (first, last) = (lows[0], lows[parts - 1]);
         if parts < 2 || !(rises(|held| held.blocks) || rises(|held| held.bytes)) {
             return Growth::OneTime;

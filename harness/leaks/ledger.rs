@@ -456,7 +456,9 @@ impl Ledger {
     /// assert_eq!(ledger.growth(&Account::default()), Growth::Nothing);
     /// ```
     pub fn growth(&self, account: &Account) -> Growth {
-        account.lows.growth(&self.repeats, account.totals.outstanding)
+        account
+            .lows
+            .growth(&self.repeats, account.totals.outstanding)
     }
 
     /// What is outstanding of some drivers' allocations.

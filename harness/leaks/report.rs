@@ -277,7 +277,8 @@ fn tags(ledger: &Ledger, choice: &Choice<'_>, unloaded: DriverSet) -> Vec<TagRep
             bytes_over_time: vec![0; points.len()],
         });
         sum.account.merge(&used.account);
-        sum.leaked.add(leak_of(&used.account, used.drivers, unloaded));
+        sum.leaked
+            .add(leak_of(&used.account, used.drivers, unloaded));
         for (sum, more) in sum.bytes_over_time.iter_mut().zip(points) {
             *sum += more;
         }

@@ -189,7 +189,9 @@ impl Watcher for LeakTracker {
         };
         let block = guest.register(Gpr::Rax);
         if block != 0 {
-            let Pending { call, bytes, pool, .. } = pending;
+            let Pending {
+                call, bytes, pool, ..
+            } = pending;
             self.ledger
                 .allocated(pending.sequence, &call, Va(block), bytes, pool);
         }

@@ -18,14 +18,20 @@ fn counted(lab: &Lab) -> BTreeMap<Tag, (u64, u64)> {
         let sum = |what: fn(&poolhit::guest::pool::PoolUse) -> u32| -> u64 {
             uses.iter().map(|used| u64::from(what(used))).sum()
         };
-        (tracker.tag, (sum(|used| used.allocs), sum(|used| used.frees)))
+        (
+            tracker.tag,
+            (sum(|used| used.allocs), sum(|used| used.frees)),
+        )
     });
     used.filter(|(_, counts)| *counts != (0, 0)).collect()
 }
 
 /// The same by the ledger.
 fn booked(lab: &Lab) -> BTreeMap<Tag, (u64, u64)> {
-    let filter = LeakFilter { kernel: true, ..LeakFilter::default() };
+    let filter = LeakFilter {
+        kernel: true,
+        ..LeakFilter::default()
+    };
     let report = lab.leaks_of(&filter).unwrap();
     let tags = report.tags.iter().map(|tag| {
         let totals = &tag.account.totals;

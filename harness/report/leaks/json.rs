@@ -7,7 +7,9 @@
 
 use crate::address::Va;
 use crate::debugger::{CallSite, CallStack};
-use crate::leaks::{Account, BadFreeReport, Driver, Growth, Held, LeakReport, PathReport, TagReport};
+use crate::leaks::{
+    Account, BadFreeReport, Driver, Growth, Held, LeakReport, PathReport, TagReport,
+};
 use serde::Serialize;
 
 /// The version of the format.

@@ -25,7 +25,12 @@ use std::fmt::{self, Write};
 /// ```
 pub fn write_text(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
     writeln!(out, "{}", summary(report))?;
-    write!(out, "{}, {}", count(report.calls, "pool call"), count(report.work, "byte"))?;
+    write!(
+        out,
+        "{}, {}",
+        count(report.calls, "pool call"),
+        count(report.work, "byte")
+    )?;
     write!(out, " of code executed")?;
     match report.repeats {
         0 => writeln!(out),
@@ -61,7 +66,11 @@ impl fmt::Display for LeakReport {
 /// The first line: what has leaked in all.
 pub(super) fn summary(report: &LeakReport) -> String {
     let ways = report.leaks().count() as u64;
-    let names: Vec<_> = report.drivers.iter().map(|one| clean(&one.image_name)).collect();
+    let names: Vec<_> = report
+        .drivers
+        .iter()
+        .map(|one| clean(&one.image_name))
+        .collect();
     let drivers = match &names[..] {
         [] => "No driver".to_owned(),
         names => names.join(", "),
@@ -69,8 +78,15 @@ pub(super) fn summary(report: &LeakReport) -> String {
     let kept = kept(report);
     match (ways, kept) {
         (0, 0) => format!("{drivers}: nothing leaked."),
-        (0, kept) => format!("{drivers}: nothing leaked; {} kept since the start.", count(kept, "block")),
-        (ways, _) => format!("{drivers} leaks {}, by {}.", held(report.leaked), count(ways, "way")),
+        (0, kept) => format!(
+            "{drivers}: nothing leaked; {} kept since the start.",
+            count(kept, "block")
+        ),
+        (ways, _) => format!(
+            "{drivers} leaks {}, by {}.",
+            held(report.leaked),
+            count(ways, "way")
+        ),
     }
 }
 
@@ -137,9 +153,24 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
         )
     };
     writeln!(out)?;
-    let head = ["Tag", "Pool", "Leaked", "Bytes", "Kept", "Allocations", "Frees", "Peak bytes"];
+    let head = [
+        "Tag",
+        "Pool",
+        "Leaked",
+        "Bytes",
+        "Kept",
+        "Allocations",
+        "Frees",
+        "Peak bytes",
+    ];
     row(out, head.each_ref().map(|cell| cell as &dyn fmt::Display))?;
-    for TagReport { tag, account, leaked, .. } in &report.tags {
+    for TagReport {
+        tag,
+        account,
+        leaked,
+        ..
+    } in &report.tags
+    {
         let totals = &account.totals;
         let tag = tag.to_string();
         let cells: [&dyn fmt::Display; 8] = [
@@ -176,7 +207,11 @@ pub(super) fn write_path(out: &mut dyn Write, path: &PathReport) -> fmt::Result 
         Number(account.first),
         Number(account.last)
     )?;
-    let blocks: Vec<String> = path.blocks.iter().map(|one| one.block.to_string()).collect();
+    let blocks: Vec<String> = path
+        .blocks
+        .iter()
+        .map(|one| one.block.to_string())
+        .collect();
     let more = match totals.outstanding.blocks > blocks.len() as u64 {
         true => " …",
         false => "",

@@ -112,7 +112,10 @@ mod tests {
     fn numbers_have_their_thousands_set_apart() {
         let shown = [0, 999, 1000, 65_536, 1_234_567].map(|number| Number(number).to_string());
         assert_eq!(shown, ["0", "999", "1,000", "65,536", "1,234,567"]);
-        assert_eq!(format!("{:>7}|{:<6}|", Number(1000), Number(5)), "  1,000|5     |");
+        assert_eq!(
+            format!("{:>7}|{:<6}|", Number(1000), Number(5)),
+            "  1,000|5     |"
+        );
     }
 
     #[test]
@@ -123,7 +126,10 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_not_shown() {
-        assert_eq!(clean("a\x1b[31m\nb\u{202e}c"), "a\u{fffd}[31m\u{fffd}b\u{fffd}c");
+        assert_eq!(
+            clean("a\x1b[31m\nb\u{202e}c"),
+            "a\u{fffd}[31m\u{fffd}b\u{fffd}c"
+        );
         assert_eq!(clean(&"ä".repeat(201)), "ä".repeat(200) + "…");
         assert_eq!(clean(&"ä".repeat(200)), "ä".repeat(200));
     }

@@ -1,0 +1,178 @@
+//! A profile as `go tool pprof` and other tools read it: `profile.proto`, compressed by gzip
+//! (github.com/google/pprof, `proto/profile.proto`).
+//!
+//! Samples have four values: `allocations`, `frees` and `inuse_objects` count blocks, `inuse_space`
+//! bytes. Each has the tag as a label, so `pprof -tagfocus=tag=Lea2` shows one tag alone.
+
+use super::folded::frame_name;
+use super::protobuf::Message;
+use super::words::clean;
+use crate::address::Va;
+use crate::leaks::LeakReport;
+use flate2::{Compression, GzBuilder};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// The strings of a profile, each kept once.
+struct Strings {
+    numbers: BTreeMap<String, u64>,
+    list: Vec<String>,
+}
+
+impl Strings {
+    fn number(&mut self, text: &str) -> u64 {
+        if let Some(known) = self.numbers.get(text) {
+            return *known;
+        }
+        let number = self.list.len() as u64;
+        self.numbers.insert(text.to_owned(), number);
+        self.list.push(text.to_owned());
+        number
+    }
+}
+
+/// What is a part of several samples, with the numbers that it gets.
+struct Parts {
+    strings: Strings,
+    functions: BTreeMap<String, u64>,
+    /// By address and name: a place in memory may have had several modules.
+    locations: BTreeMap<(Va, String), u64>,
+    profile: Message,
+}
+
+/// The fields of `profile.proto`.
+mod field {
+    pub const SAMPLE_TYPE: u32 = 1;
+    pub const SAMPLE: u32 = 2;
+    pub const MAPPING: u32 = 3;
+    pub const LOCATION: u32 = 4;
+    pub const FUNCTION: u32 = 5;
+    pub const STRING_TABLE: u32 = 6;
+    pub const DEFAULT_SAMPLE_TYPE: u32 = 14;
+}
+
+impl Parts {
+    /// The location of a frame, from 1 on.
+    fn location(
+        &mut self,
+        report: &LeakReport,
+        frame: &crate::debugger::CallSite,
+        is_leaf: bool,
+    ) -> u64 {
+        // A caller's address is behind its call, and may be the next function's.
+        let address = match is_leaf {
+            true => frame.address,
+            false => frame.address.wrapping_sub(1),
+        };
+        let name = frame_name(frame);
+        if let Some(known) = self.locations.get(&(address, name.clone())) {
+            return *known;
+        }
+        let inside = |base: Va, size: u32| address.0.wrapping_sub(base.0) < u64::from(size);
+        let mut modules = report.modules.iter();
+        let mapping = modules.position(|module| {
+            inside(module.base, module.size) && frame.module.as_deref() == Some(&*module.name)
+        });
+        let function = self.function(&name);
+        let mut line = Message::default();
+        line.number(1, function);
+        let mut location = Message::default();
+        let number = self.locations.len() as u64 + 1;
+        location.number(1, number);
+        location.number(2, mapping.map_or(0, |mapping| mapping as u64 + 1));
+        location.number(3, address.0);
+        location.message(4, &line);
+        self.profile.message(field::LOCATION, &location);
+        self.locations.insert((address, name), number);
+        number
+    }
+
+    fn function(&mut self, name: &str) -> u64 {
+        if let Some(known) = self.functions.get(name) {
+            return *known;
+        }
+        let number = self.functions.len() as u64 + 1;
+        let text = self.strings.number(name);
+        let mut function = Message::default();
+        function.number(1, number);
+        function.number(2, text);
+        function.number(3, text);
+        self.profile.message(field::FUNCTION, &function);
+        self.functions.insert(name.to_owned(), number);
+        number
+    }
+}
+
+/// A report as a profile, for `go tool pprof`.
+///
+/// ```
+/// use poolhit::{Lab, report::leaks::to_pprof};
+/// let lab = Lab::builder().track_leaks().build()?;
+/// let profile = to_pprof(&lab.leaks()?);
+/// assert_eq!(profile[..2], [0x1f, 0x8b]); // gzip
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn to_pprof(report: &LeakReport) -> Vec<u8> {
+    let mut parts = Parts {
+        strings: Strings {
+            numbers: BTreeMap::from([(String::new(), 0)]),
+            list: vec![String::new()],
+        },
+        functions: BTreeMap::new(),
+        locations: BTreeMap::new(),
+        profile: Message::default(),
+    };
+    let types = [
+        ("allocations", "count"),
+        ("frees", "count"),
+        ("inuse_objects", "count"),
+        ("inuse_space", "bytes"),
+    ];
+    for (name, unit) in types {
+        let mut sample_type = Message::default();
+        sample_type.number(1, parts.strings.number(name));
+        sample_type.number(2, parts.strings.number(unit));
+        parts.profile.message(field::SAMPLE_TYPE, &sample_type);
+    }
+    for (number, module) in (1..).zip(&report.modules) {
+        let mut mapping = Message::default();
+        mapping.number(1, number);
+        mapping.number(2, module.base.0);
+        mapping.number(3, module.base.0.saturating_add(module.size.into()));
+        mapping.number(5, parts.strings.number(&clean(&module.image_name)));
+        mapping.number(7, 1); // has_functions: nothing is left to look up
+        parts.profile.message(field::MAPPING, &mapping);
+    }
+    for path in &report.paths {
+        let frames = path.stack.iter().flat_map(|stack| &stack.frames);
+        let frames = frames.enumerate();
+        let locations: Vec<u64> = frames
+            .map(|(at, frame)| parts.location(report, frame, at == 0))
+            .collect();
+        let totals = &path.account.totals;
+        let mut label = Message::default();
+        label.number(1, parts.strings.number("tag"));
+        label.number(2, parts.strings.number(&path.tag.to_string()));
+        let mut sample = Message::default();
+        sample.numbers(1, locations);
+        let held = totals.outstanding;
+        sample.numbers(
+            2,
+            [totals.allocations, totals.frees, held.blocks, held.bytes],
+        );
+        sample.message(3, &label);
+        parts.profile.message(field::SAMPLE, &sample);
+    }
+    let default = parts.strings.number("inuse_space");
+    parts.profile.number(field::DEFAULT_SAMPLE_TYPE, default);
+    for text in &parts.strings.list {
+        parts.profile.bytes(field::STRING_TABLE, text.as_bytes());
+    }
+    // Without the time, the same profile has the same bytes.
+    let mut gzip = GzBuilder::new()
+        .mtime(0)
+        .write(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    let _ = gzip.write_all(&parts.profile.into_bytes());
+    gzip.finish().unwrap_or_default()
+}
