@@ -134,7 +134,12 @@ impl Callers {
             function = outer;
             frames = rest;
         }
-        let stack = self.depot.intern(function, frames, kept.end);
+        let mut frames = frames.to_vec();
+        if let ([outermost, ..], [innermost, ..]) = (&mut frames[..], kept.frames) {
+            // As if nothing had been called from it.
+            outermost.trust = innermost.trust;
+        }
+        let stack = self.depot.intern(function, &frames, kept.end);
         let returns = frames.iter().map(|frame| frame.return_address);
         let mut drivers = DriverSet::NONE;
         for address in returns.filter(|address| address.is_kernel()) {

@@ -68,21 +68,29 @@ pub(super) fn growth(growth: Growth) -> String {
         Growth::Growing {
             blocks_per_repeat,
             bytes_per_repeat,
-        } => format!(
-            "grows by {} blocks, {} bytes with each repetition",
-            rate(blocks_per_repeat),
-            rate(bytes_per_repeat)
-        ),
+        } => {
+            let (blocks, bytes) = (rate(blocks_per_repeat), rate(bytes_per_repeat));
+            let blocks_word = if blocks == "1" { "block" } else { "blocks" };
+            let bytes_word = if bytes == "1" { "byte" } else { "bytes" };
+            format!("grows by {blocks} {blocks_word}, {bytes} {bytes_word} with each repetition")
+        }
     }
 }
 
-/// A rate with at most two decimals: `3`, `0.5`, `0.14`.
+/// A rate with at most two decimals: `12,288`, `0.5`, `0.14`. It may be below 0: blocks can become fewer
+/// while their bytes grow.
 pub(super) fn rate(rate: f64) -> String {
-    let text = format!("{rate:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    match text {
-        "0" | "-0" if rate > 0.0 => "less than 0.01".into(),
-        text => text.into(),
+    let text = format!("{:.2}", rate.abs());
+    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+    let whole = whole
+        .parse()
+        .map_or(whole.to_owned(), |whole| Number(whole).to_string());
+    let part = part.trim_end_matches('0');
+    let sign = if rate < 0.0 { "-" } else { "" };
+    match (&*whole, part) {
+        ("0", "") if rate != 0.0 => format!("{sign}less than 0.01"),
+        (whole, "") => format!("{sign}{whole}"),
+        (whole, part) => format!("{sign}{whole}.{part}"),
     }
 }
 
@@ -120,8 +128,9 @@ mod tests {
 
     #[test]
     fn rates_have_no_needless_decimals() {
-        let shown = [3.0, 0.5, 1.0 / 7.0, 100.0, 0.001].map(rate);
-        assert_eq!(shown, ["3", "0.5", "0.14", "100", "less than 0.01"]);
+        let shown = [3.0, 0.5, 1.0 / 7.0, 12288.0, -2.5, 0.001, 0.0].map(rate);
+        let expected = ["3", "0.5", "0.14", "12,288", "-2.5", "less than 0.01", "0"];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -1,0 +1,47 @@
+//! What the formats look like, and that they do not change from run to run.
+
+use crate::{check_file, leaked, tracked};
+use poolhit::report::leaks::{to_flame_graph, to_folded, to_github, to_html, to_json, to_pprof};
+
+#[test]
+fn texts_are_as_expected() {
+    let mut session = tracked();
+    check_file("clean.txt", &session.leaks().unwrap().to_string());
+    session.go().unwrap();
+    let report = session.leaks().unwrap();
+    check_file("leaks.txt", &report.to_string());
+    check_file("leaks.folded", &to_folded(&report));
+    check_file("annotations.txt", &to_github(&report));
+    session.mark_unloaded("myfault").unwrap();
+    check_file("unloaded.txt", &session.leaks().unwrap().to_string());
+}
+
+#[test]
+fn lines_have_at_most_a_hundred_columns() {
+    let text = leaked().leaks().unwrap().to_string();
+    let long: Vec<&str> = text
+        .lines()
+        .filter(|line| line.chars().count() > 100)
+        .collect();
+    assert_eq!(long, [""; 0]);
+    assert!(text.lines().all(|line| line.trim_end() == line));
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let formats = || {
+        let report = leaked().leaks().unwrap();
+        let texts = [to_json, to_html, to_folded, to_flame_graph, to_github].map(|to| to(&report));
+        (texts, to_pprof(&report))
+    };
+    assert_eq!(formats(), formats());
+}
+
+#[test]
+fn what_is_folded_adds_up() {
+    let report = leaked().leaks().unwrap();
+    let rows = to_folded(&report);
+    let bytes = rows.lines().map(|row| row.rsplit_once(' ').unwrap().1);
+    let sum: u64 = bytes.map(|bytes| bytes.parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, report.totals.outstanding.bytes);
+}
