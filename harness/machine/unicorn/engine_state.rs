@@ -6,6 +6,7 @@ use crate::machine::GuestRam;
 use crate::machine::debug_port::DebugPort;
 use crate::machine::ring_gate::RingGate;
 use crate::machine::saved_memory::SavedMemory;
+use crate::machine::timer::IntervalTimer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use unicorn_engine::{Context, RegisterX86 as Reg};
@@ -53,7 +54,10 @@ pub struct EngineState {
     entry: u64,
     calling: bool,
     port: DebugPort,
+    timer: IntervalTimer,
+    skipped: u64,
     stopped_at: Option<u64>,
+    inside_block: Option<u64>,
 }
 
 impl Engine {
@@ -69,6 +73,7 @@ impl Engine {
             breakpoints: BTreeMap::new(),
             trace: None,
             stopped_at: None,
+            inside_block: None,
             forgotten_breakpoints: false,
             ram,
         };
@@ -100,7 +105,10 @@ impl Engine {
             entry: state.entry,
             calling: state.calling,
             port: state.port.clone(),
+            timer: state.timer,
+            skipped: state.skipped,
             stopped_at: self.stopped_at,
+            inside_block: self.inside_block,
         })
     }
 
@@ -140,11 +148,14 @@ impl Engine {
         saved.context.restore(&self.uc)?;
         saved.rare.write(&mut self.uc);
         self.stopped_at = saved.stopped_at;
+        self.inside_block = saved.inside_block;
         let state = self.uc.get_data_mut();
         state.work = saved.work;
         state.entry = saved.entry;
         state.calling = saved.calling;
         state.port.clone_from(&saved.port);
+        state.timer = saved.timer;
+        state.skipped = saved.skipped;
         state.block = 0..0;
         state.entry_moved = false;
         state.watches.clear();

@@ -11,6 +11,7 @@ use crate::machine::exit::{Exit, Fault};
 use crate::machine::page_set::PageSet;
 use crate::machine::paging::PAGE_SIZE;
 use crate::machine::probe::{Point, Probe, Tracer};
+use crate::machine::timer::{self, IntervalTimer};
 use crate::memory::ReadMemory;
 use std::ffi::{c_int, c_void};
 use unicorn_engine::hook::sys;
@@ -43,6 +44,17 @@ pub struct State {
     /// The run ended in front of a `syscall`, since the guest has moved its entry.
     pub entry_moved: bool,
     pub port: DebugPort,
+    pub timer: IntervalTimer,
+    /// Nanoseconds that the processor was halted.
+    pub skipped: u64,
+    /// The run ended since the timer interrupts.
+    pub timer_fired: bool,
+    /// The run begins behind the start of a block of code that an earlier one began.
+    pub inside_block: bool,
+    /// Where this one left a block before its end.
+    pub left_inside: Option<u64>,
+    /// The work at which a block's start has more to look at: the limit, or the timer.
+    pub look_at: u64,
     /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
     pub refused: Option<Integers>,
     pub ram: RamView,
@@ -74,6 +86,12 @@ impl State {
             entry: 0,
             entry_moved: false,
             port: DebugPort::default(),
+            timer: IntervalTimer::default(),
+            skipped: 0,
+            timer_fired: false,
+            inside_block: false,
+            left_inside: None,
+            look_at: 0,
             refused: None,
             ram,
             probe: None,
@@ -95,8 +113,23 @@ impl State {
         }
     }
 
+    /// The guest's time there, in nanoseconds.
+    pub fn time_at(&self, rip: u64) -> u64 {
+        self.work_at(rip).saturating_add(self.skipped)
+    }
+
+    /// When the start of a block has to look further.
+    pub fn look_again(&mut self) {
+        let due = self.timer.due().filter(|_| !self.aside);
+        let due = due.map_or(u64::MAX, |due| due.saturating_sub(self.skipped));
+        self.look_at = self.limit.min(due);
+    }
+
     /// Takes the rest of the current block back: it is not going to run.
     pub fn leave_block_at(&mut self, rip: u64) {
+        if self.block.contains(&rip) && self.block.start != rip {
+            self.left_inside = Some(rip);
+        }
         self.work = self.work_at(rip);
         self.block = 0..0;
     }
@@ -121,23 +154,18 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
     uc.add_insn_sys_hook(X86Insn::SYSENTER, 1, 0, on_fast_system_call)
         .refused(doing)?;
     uc.add_insn_in_hook(on_port_input).refused(doing)?;
-    uc.add_insn_out_hook(|uc, _port, _size, _value| {
-        refuse_port(uc);
-    })
-    .refused(doing)?;
+    uc.add_insn_out_hook(on_port_output).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSCP).refused(doing)
 }
 
 /// A block of code is about to run.
 fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
-    let state = uc.get_data_mut();
-    if state.work >= state.limit {
-        state.block = 0..0;
-        state.exit.get_or_insert(Exit::Limit);
-        let _ = uc.emu_stop();
+    let inside_block = std::mem::take(&mut uc.get_data_mut().inside_block);
+    if uc.get_data().work >= uc.get_data().look_at && ends_run(uc, address, inside_block) {
         return;
     }
+    let state = uc.get_data_mut();
     if address == state.behind_gate {
         if !state.calling && !state.aside {
             // A far call of the guest's own through the machine's gate.
@@ -153,6 +181,28 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     if watched {
         report_return(uc, address);
     }
+}
+
+/// Whether the limit is reached, or the timer interrupts. It does so between two blocks, wherever runs
+/// are stopped: not where one goes on inside a block.
+#[cold]
+fn ends_run(uc: &mut Unicorn<'_, State>, address: u64, inside_block: bool) -> bool {
+    const INTERRUPT_FLAG: u64 = 1 << 9;
+    let state = uc.get_data_mut();
+    let limit = state.work >= state.limit;
+    if !limit {
+        let machine_s = address == state.behind_gate || address == state.syscall_target;
+        let flags = Handle::of(uc).read(Reg::RFLAGS);
+        if inside_block || machine_s || flags & INTERRUPT_FLAG == 0 {
+            return false;
+        }
+        uc.get_data_mut().timer_fired = true;
+    }
+    let state = uc.get_data_mut();
+    state.block = 0..0;
+    state.exit.get_or_insert(Exit::Limit);
+    let _ = uc.emu_stop();
+    true
 }
 
 /// A call may have returned that the probe wants to see return: its return address is reached.
@@ -182,6 +232,7 @@ fn offer(uc: &mut Unicorn<'_, State>, point: Point) -> bool {
         return false;
     };
     state.limit = state.limit.saturating_sub(pass.charge);
+    state.look_again();
     state.charged = state.charged.saturating_add(pass.charge);
     if let Some(watch) = pass.watch {
         state.watches.add(watch);
@@ -281,6 +332,18 @@ fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
     } else {
         uc.get_data_mut().port.input(port)
     }
+}
+
+/// A port is written.
+fn on_port_output(uc: &mut Unicorn<'_, State>, port: u32, size: usize, value: u32) {
+    if refuse_port(uc) || size != 1 || !matches!(port, timer::DATA | timer::CONTROL) {
+        return;
+    }
+    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    let state = uc.get_data_mut();
+    let now = state.time_at(rip);
+    state.timer.output(port, value as u8, now);
+    state.look_again();
 }
 
 /// Whether the guest may not use ports where it is (Intel SDM volume 1, 19.5): the engine lets it.
@@ -398,7 +461,7 @@ fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
         // structure of a model-specific register: its number in 32 bits, padding, its value.
         unsafe {
             sys::uc_reg_read(uc, Reg::RIP.into(), (&raw mut rip).cast());
-            let time = (*state.cast::<State>()).work_at(rip);
+            let time = (*state.cast::<State>()).time_at(rip);
             let (low, high) = (time & 0xffff_ffff, time >> 32);
             sys::uc_reg_write(uc, Reg::RAX.into(), (&raw const low).cast());
             sys::uc_reg_write(uc, Reg::RDX.into(), (&raw const high).cast());

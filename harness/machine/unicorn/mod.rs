@@ -28,6 +28,7 @@ use super::paging::{PAGE_SIZE, translate};
 use super::probe::{Probe, Tracer};
 use super::ram::GuestRam;
 use super::ring_gate::RingGate;
+use super::timer::IntervalTimer;
 use crate::address::{Pa, Va};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,6 +49,8 @@ pub(super) struct Engine {
     /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
     /// passes it.
     stopped_at: Option<u64>,
+    /// Where the processor has stopped, if that is inside a block of code.
+    inside_block: Option<u64>,
     /// The engine has hardware breakpoints that the debug registers do not name any more.
     forgotten_breakpoints: bool,
     ram: GuestRam,
@@ -77,6 +80,7 @@ impl Engine {
             breakpoints: BTreeMap::new(),
             trace: None,
             stopped_at: None,
+            inside_block: None,
             forgotten_breakpoints: false,
             ram,
         };
@@ -147,6 +151,10 @@ impl Engine {
         state.resume_at = resume_at;
         state.passed_at = None;
         state.block = 0..0;
+        state.timer_fired = false;
+        state.left_inside = None;
+        state.inside_block = !state.aside && self.inside_block == Some(rip);
+        state.look_again();
         let result = self.uc.emu_start(rip, 0, 0, 0);
         if let Some(kept) = self.uc.get_data_mut().refused.take() {
             kept.write(&mut self.uc);
@@ -154,6 +162,11 @@ impl Engine {
         let at = self.rip();
         let state = self.uc.get_data_mut();
         state.leave_block_at(at);
+        if !state.aside {
+            let nowhere = at == rip && state.work == work;
+            let before = self.inside_block.filter(|_| nowhere);
+            self.inside_block = state.left_inside.take().or(before);
+        }
         let exit = match (state.exit.take(), result) {
             (Some(exit), _) => exit,
             (None, Ok(())) => Exit::Halt,
@@ -167,6 +180,34 @@ impl Engine {
             _ => Some(at),
         };
         exit
+    }
+
+    /// The timer.
+    pub fn timer(&self) -> &IntervalTimer {
+        &self.uc.get_data().timer
+    }
+
+    /// Whether the last run ended for the timer's interrupt.
+    pub fn timer_fired(&self) -> bool {
+        self.uc.get_data().timer_fired
+    }
+
+    /// The timer's interrupt has been delivered.
+    pub fn take_timer(&mut self) {
+        self.uc.get_data_mut().timer.taken();
+    }
+
+    /// The guest's time, in nanoseconds.
+    pub fn time(&self) -> u64 {
+        let state = self.uc.get_data();
+        state.work.saturating_add(state.skipped)
+    }
+
+    /// The processor has been halted until then, if that is to come.
+    pub fn skip_to(&mut self, time: u64) {
+        let skip = time.saturating_sub(self.time());
+        let state = self.uc.get_data_mut();
+        state.skipped = state.skipped.saturating_add(skip);
     }
 
     /// Whether the last run ended only because the system call entry is not the one published.
