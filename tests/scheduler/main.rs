@@ -2,4 +2,6 @@
 //! driver sees of them is what Microsoft's documentation says.
 
 mod guest;
+mod laws;
 mod scenarios;
+mod stops;
