@@ -60,7 +60,9 @@ impl Machine {
             return Ok(false);
         };
         let waits = match exit {
-            Exit::Halt => !self.gate.contains(self.engine.registers().rip().wrapping_sub(1)),
+            Exit::Halt => !self
+                .gate
+                .contains(self.engine.registers().rip().wrapping_sub(1)),
             Exit::Limit => self.engine.timer_fired(),
             _ => false,
         };

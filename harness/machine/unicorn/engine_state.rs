@@ -57,7 +57,7 @@ pub struct EngineState {
     timer: IntervalTimer,
     skipped: u64,
     stopped_at: Option<u64>,
-    inside_block: Option<u64>,
+    block_ends: [u64; 2],
 }
 
 impl Engine {
@@ -73,7 +73,6 @@ impl Engine {
             breakpoints: BTreeMap::new(),
             trace: None,
             stopped_at: None,
-            inside_block: None,
             forgotten_breakpoints: false,
             ram,
         };
@@ -108,7 +107,7 @@ impl Engine {
             timer: state.timer,
             skipped: state.skipped,
             stopped_at: self.stopped_at,
-            inside_block: self.inside_block,
+            block_ends: state.block_ends,
         })
     }
 
@@ -148,7 +147,6 @@ impl Engine {
         saved.context.restore(&self.uc)?;
         saved.rare.write(&mut self.uc);
         self.stopped_at = saved.stopped_at;
-        self.inside_block = saved.inside_block;
         let state = self.uc.get_data_mut();
         state.work = saved.work;
         state.entry = saved.entry;
@@ -156,6 +154,7 @@ impl Engine {
         state.port.clone_from(&saved.port);
         state.timer = saved.timer;
         state.skipped = saved.skipped;
+        state.block_ends = saved.block_ends;
         state.block = 0..0;
         state.entry_moved = false;
         state.watches.clear();

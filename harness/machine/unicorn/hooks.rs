@@ -49,10 +49,9 @@ pub struct State {
     pub skipped: u64,
     /// The run ended since the timer interrupts.
     pub timer_fired: bool,
-    /// The run begins behind the start of a block of code that an earlier one began.
-    pub inside_block: bool,
-    /// Where this one left a block before its end.
-    pub left_inside: Option<u64>,
+    /// Where the code that has run last goes on without a jump: the ends of the block that runs, and
+    /// of the one before it.
+    pub block_ends: [u64; 2],
     /// The work at which a block's start has more to look at: the limit, or the timer.
     pub look_at: u64,
     /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
@@ -89,8 +88,7 @@ impl State {
             timer: IntervalTimer::default(),
             skipped: 0,
             timer_fired: false,
-            inside_block: false,
-            left_inside: None,
+            block_ends: [0; 2],
             look_at: 0,
             refused: None,
             ram,
@@ -113,11 +111,6 @@ impl State {
         }
     }
 
-    /// The guest's time there, in nanoseconds.
-    pub fn time_at(&self, rip: u64) -> u64 {
-        self.work_at(rip).saturating_add(self.skipped)
-    }
-
     /// When the start of a block has to look further.
     pub fn look_again(&mut self) {
         let due = self.timer.due().filter(|_| !self.aside);
@@ -127,8 +120,9 @@ impl State {
 
     /// Takes the rest of the current block back: it is not going to run.
     pub fn leave_block_at(&mut self, rip: u64) {
-        if self.block.contains(&rip) && self.block.start != rip {
-            self.left_inside = Some(rip);
+        if self.block.contains(&rip) && !self.aside {
+            let at_start = self.block.start == rip;
+            self.block_ends[0] = if at_start { self.block_ends[1] } else { rip };
         }
         self.work = self.work_at(rip);
         self.block = 0..0;
@@ -161,8 +155,8 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
 
 /// A block of code is about to run.
 fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
-    let inside_block = std::mem::take(&mut uc.get_data_mut().inside_block);
-    if uc.get_data().work >= uc.get_data().look_at && ends_run(uc, address, inside_block) {
+    let state = uc.get_data_mut();
+    if state.work >= state.look_at && ends_run(uc, address) {
         return;
     }
     let state = uc.get_data_mut();
@@ -178,22 +172,25 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     let watched = state.watches.contains(address);
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
+    if !state.aside {
+        state.block_ends = [state.block.end, state.block_ends[0]];
+    }
     if watched {
         report_return(uc, address);
     }
 }
 
-/// Whether the limit is reached, or the timer interrupts. It does so between two blocks, wherever runs
-/// are stopped: not where one goes on inside a block.
+/// Whether the limit is reached, or the timer interrupts. It does so where the guest has jumped, called
+/// or returned to: where else blocks begin depends on where runs were stopped.
 #[cold]
-fn ends_run(uc: &mut Unicorn<'_, State>, address: u64, inside_block: bool) -> bool {
+fn ends_run(uc: &mut Unicorn<'_, State>, address: u64) -> bool {
     const INTERRUPT_FLAG: u64 = 1 << 9;
     let state = uc.get_data_mut();
-    let limit = state.work >= state.limit;
-    if !limit {
+    if state.work < state.limit {
         let machine_s = address == state.behind_gate || address == state.syscall_target;
         let flags = Handle::of(uc).read(Reg::RFLAGS);
-        if inside_block || machine_s || flags & INTERRUPT_FLAG == 0 {
+        let jumped = uc.get_data().block_ends[0] != address;
+        if !jumped || machine_s || flags & INTERRUPT_FLAG == 0 {
             return false;
         }
         uc.get_data_mut().timer_fired = true;
@@ -339,9 +336,9 @@ fn on_port_output(uc: &mut Unicorn<'_, State>, port: u32, size: usize, value: u3
     if refuse_port(uc) || size != 1 || !matches!(port, timer::DATA | timer::CONTROL) {
         return;
     }
-    let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
+    // The block's end: the engine does not say where in the block an `out` of ring 0's is.
     let state = uc.get_data_mut();
-    let now = state.time_at(rip);
+    let now = state.work.saturating_add(state.skipped);
     state.timer.output(port, value as u8, now);
     state.look_again();
 }
@@ -461,7 +458,7 @@ fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
         // structure of a model-specific register: its number in 32 bits, padding, its value.
         unsafe {
             sys::uc_reg_read(uc, Reg::RIP.into(), (&raw mut rip).cast());
-            let time = (*state.cast::<State>()).time_at(rip);
+            let time = (*state.cast::<State>()).work_at(rip) + (*state.cast::<State>()).skipped;
             let (low, high) = (time & 0xffff_ffff, time >> 32);
             sys::uc_reg_write(uc, Reg::RAX.into(), (&raw const low).cast());
             sys::uc_reg_write(uc, Reg::RDX.into(), (&raw const high).cast());

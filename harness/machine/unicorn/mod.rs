@@ -49,8 +49,6 @@ pub(super) struct Engine {
     /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
     /// passes it.
     stopped_at: Option<u64>,
-    /// Where the processor has stopped, if that is inside a block of code.
-    inside_block: Option<u64>,
     /// The engine has hardware breakpoints that the debug registers do not name any more.
     forgotten_breakpoints: bool,
     ram: GuestRam,
@@ -80,7 +78,6 @@ impl Engine {
             breakpoints: BTreeMap::new(),
             trace: None,
             stopped_at: None,
-            inside_block: None,
             forgotten_breakpoints: false,
             ram,
         };
@@ -152,8 +149,6 @@ impl Engine {
         state.passed_at = None;
         state.block = 0..0;
         state.timer_fired = false;
-        state.left_inside = None;
-        state.inside_block = !state.aside && self.inside_block == Some(rip);
         state.look_again();
         let result = self.uc.emu_start(rip, 0, 0, 0);
         if let Some(kept) = self.uc.get_data_mut().refused.take() {
@@ -162,11 +157,6 @@ impl Engine {
         let at = self.rip();
         let state = self.uc.get_data_mut();
         state.leave_block_at(at);
-        if !state.aside {
-            let nowhere = at == rip && state.work == work;
-            let before = self.inside_block.filter(|_| nowhere);
-            self.inside_block = state.left_inside.take().or(before);
-        }
         let exit = match (state.exit.take(), result) {
             (Some(exit), _) => exit,
             (None, Ok(())) => Exit::Halt,
