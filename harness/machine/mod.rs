@@ -2,7 +2,7 @@
 //!
 //! Time is *work*: the bytes of code retired. Unlike a count of blocks it does not depend on where
 //! a run was stopped and started again, and unlike a count of instructions it costs nothing. One
-//! byte takes a nanosecond. A processor that halts until its [timer](timer) is due takes no work for
+//! byte takes a nanosecond. A processor that halts until its [timer] is due takes no work for
 //! that: the guest's [time](Machine::time) goes on, budgets do not.
 
 pub mod debug_port;
