@@ -11,6 +11,7 @@ use crate::machine::exit::{Exit, Fault};
 use crate::machine::page_set::PageSet;
 use crate::machine::paging::PAGE_SIZE;
 use crate::machine::probe::{Point, Probe, Tracer};
+use crate::machine::timer::{self, IntervalTimer};
 use crate::memory::ReadMemory;
 use std::any::Any;
 use std::ffi::{c_int, c_void};
@@ -45,6 +46,16 @@ pub struct State {
     /// The run ended in front of a `syscall`, since the guest has moved its entry.
     pub entry_moved: bool,
     pub port: DebugPort,
+    pub timer: IntervalTimer,
+    /// Nanoseconds that the processor was halted.
+    pub skipped: u64,
+    /// The run ended since the timer interrupts.
+    pub timer_fired: bool,
+    /// Where the code that has run last goes on without a jump: the ends of the block that runs, and
+    /// of the one before it.
+    pub block_ends: [u64; 2],
+    /// The work at which a block's start has more to look at: the limit, or the timer.
+    pub look_at: u64,
     /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
     pub refused: Option<Integers>,
     pub ram: RamView,
@@ -78,6 +89,11 @@ impl State {
             entry: 0,
             entry_moved: false,
             port: DebugPort::default(),
+            timer: IntervalTimer::default(),
+            skipped: 0,
+            timer_fired: false,
+            block_ends: [0; 2],
+            look_at: 0,
             refused: None,
             ram,
             probe: None,
@@ -100,8 +116,19 @@ impl State {
         }
     }
 
+    /// When the start of a block has to look further.
+    pub fn look_again(&mut self) {
+        let due = self.timer.due().filter(|_| !self.aside);
+        let due = due.map_or(u64::MAX, |due| due.saturating_sub(self.skipped));
+        self.look_at = self.limit.min(due);
+    }
+
     /// Takes the rest of the current block back: it is not going to run.
     pub fn leave_block_at(&mut self, rip: u64) {
+        if self.block.contains(&rip) && !self.aside {
+            let at_start = self.block.start == rip;
+            self.block_ends[0] = if at_start { self.block_ends[1] } else { rip };
+        }
         self.work = self.work_at(rip);
         self.block = 0..0;
     }
@@ -126,10 +153,7 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
     uc.add_insn_sys_hook(X86Insn::SYSENTER, 1, 0, on_fast_system_call)
         .refused(doing)?;
     uc.add_insn_in_hook(on_port_input).refused(doing)?;
-    uc.add_insn_out_hook(|uc, _port, _size, _value| {
-        refuse_port(uc);
-    })
-    .refused(doing)?;
+    uc.add_insn_out_hook(on_port_output).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
     hook_time_stamp(uc, X86Insn::RDTSCP).refused(doing)
 }
@@ -137,12 +161,10 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
 /// A block of code is about to run.
 fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     let state = uc.get_data_mut();
-    if state.work >= state.limit {
-        state.block = 0..0;
-        state.exit.get_or_insert(Exit::Limit);
-        let _ = uc.emu_stop();
+    if state.work >= state.look_at && ends_run(uc, address) {
         return;
     }
+    let state = uc.get_data_mut();
     if address == state.behind_gate {
         if !state.calling && !state.aside {
             // A far call of the guest's own through the machine's gate.
@@ -155,9 +177,34 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     let watched = state.watches.contains(address);
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
+    if !state.aside {
+        state.block_ends = [state.block.end, state.block_ends[0]];
+    }
     if watched {
         report_return(uc, address);
     }
+}
+
+/// Whether the limit is reached, or the timer interrupts. It does so where the guest has jumped, called
+/// or returned to: where else blocks begin depends on where runs were stopped.
+#[cold]
+fn ends_run(uc: &mut Unicorn<'_, State>, address: u64) -> bool {
+    const INTERRUPT_FLAG: u64 = 1 << 9;
+    let state = uc.get_data_mut();
+    if state.work < state.limit {
+        let machine_s = address == state.behind_gate || address == state.syscall_target;
+        let flags = Handle::of(uc).read(Reg::RFLAGS);
+        let jumped = uc.get_data().block_ends[0] != address;
+        if !jumped || machine_s || flags & INTERRUPT_FLAG == 0 {
+            return false;
+        }
+        uc.get_data_mut().timer_fired = true;
+    }
+    let state = uc.get_data_mut();
+    state.block = 0..0;
+    state.exit.get_or_insert(Exit::Limit);
+    let _ = uc.emu_stop();
+    true
 }
 
 /// A call may have returned that the probe wants to see return: its return address is reached.
@@ -207,6 +254,7 @@ fn offer(uc: &mut Unicorn<'_, State>, point: Point) -> bool {
         }
     };
     state.limit = state.limit.saturating_sub(pass.charge);
+    state.look_again();
     state.charged = state.charged.saturating_add(pass.charge);
     if let Some(watch) = pass.watch {
         state.watches.add(watch);
@@ -311,6 +359,18 @@ fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
     } else {
         uc.get_data_mut().port.input(port)
     }
+}
+
+/// A port is written.
+fn on_port_output(uc: &mut Unicorn<'_, State>, port: u32, size: usize, value: u32) {
+    if refuse_port(uc) || size != 1 || !matches!(port, timer::DATA | timer::CONTROL) {
+        return;
+    }
+    // The block's end: the engine does not say where in the block an `out` of ring 0's is.
+    let state = uc.get_data_mut();
+    let now = state.work.saturating_add(state.skipped);
+    state.timer.output(port, value as u8, now);
+    state.look_again();
 }
 
 /// Whether the guest may not use ports where it is (Intel SDM volume 1, 19.5): the engine lets it.
@@ -428,7 +488,7 @@ fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
         // structure of a model-specific register: its number in 32 bits, padding, its value.
         unsafe {
             sys::uc_reg_read(uc, Reg::RIP.into(), (&raw mut rip).cast());
-            let time = (*state.cast::<State>()).work_at(rip);
+            let time = (*state.cast::<State>()).work_at(rip) + (*state.cast::<State>()).skipped;
             let (low, high) = (time & 0xffff_ffff, time >> 32);
             sys::uc_reg_write(uc, Reg::RAX.into(), (&raw const low).cast());
             sys::uc_reg_write(uc, Reg::RDX.into(), (&raw const high).cast());
