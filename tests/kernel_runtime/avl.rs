@@ -78,10 +78,12 @@ fn like_a_sorted_map() {
                     let at = guest.call("RtlLookupElementGenericTableAvl", &[table, buffer]);
                     assert_eq!(read(guest, at), model.get(&key).map(|value| (key, *value)));
                 }
-                Step::Get(index) => {
-                    let at = guest.call("RtlGetElementGenericTableAvl", &[table, index.into()]);
-                    let expected = model.iter().nth(index as usize);
-                    assert_eq!(read(guest, at), expected.map(|(key, value)| (*key, *value)));
+                Step::Get(first) => {
+                    for index in [first, first.saturating_sub(1), first, first + 1] {
+                        let at = guest.call("RtlGetElementGenericTableAvl", &[table, index.into()]);
+                        let expected = model.iter().nth(index as usize);
+                        assert_eq!(read(guest, at), expected.map(|(key, value)| (*key, *value)));
+                    }
                 }
                 Step::Enumerate | Step::Next => {
                     let restart = matches!(step, Step::Enumerate);

@@ -141,10 +141,23 @@ fn set_and_cleared() {
 #[test]
 fn found() {
     let count = prop_oneof![0..4usize, 0..100usize];
+    // where a run starts or ends, or next to it, is where a search goes wrong
+    let near = (any::<proptest::sample::Index>(), 0..3usize, any::<bool>());
+    let values = (any_bits(), count, 0..300usize, near);
     property(
-        300,
-        (any_bits(), count, 0..300usize),
-        |guest, (bits, count, hint)| {
+        400,
+        values,
+        |guest, (bits, count, hint, (edge, offset, is_near))| {
+            let edges: Vec<usize> = (1..bits.len())
+                .filter(|i| bits[*i] != bits[i - 1])
+                .collect();
+            let (hint, count) = if is_near && !edges.is_empty() {
+                let edge = edge.index(edges.len());
+                let end = *edges.get(edge + 1).unwrap_or(&bits.len());
+                ((edges[edge] + offset).saturating_sub(1), end - edges[edge])
+            } else {
+                (hint, count)
+            };
             let cases = [
                 ("RtlFindSetBits", true, None),
                 ("RtlFindClearBits", false, None),

@@ -95,48 +95,48 @@ fn up_to_a_count() {
 
 #[test]
 fn secure() {
-    let text = proptest::collection::vec(b'a'..b'e', 0..10);
-    let count = prop_oneof![4 => 0..16u64, 1 => Just(TRUNCATE)];
-    property(
-        300,
-        (text, 1..16usize, count),
-        |guest, (text, size, count)| {
-            let all = [b"<", &text[..], b"7>"].concat();
-            let length = all.len() as i32;
-            let with_zero = |text: &[u8]| [text, &[0]].concat();
-            let fits = all.len() < size;
-            let print = Print {
-                names: ["sprintf_s", "swprintf_s", "vsprintf_s", "vswprintf_s"],
-                between: vec![size as u64],
-                // what does not fit leaves an empty string
-                expected: if fits {
-                    (length, with_zero(&all))
-                } else {
-                    (-1, vec![0])
-                },
-            };
-            check(guest, &text, size, print);
-            let most = (size as u64 - 1).min(count) as usize;
-            let expected = if all.len() <= most {
+    let mut guest = Guest::new();
+    let counts = (0..=10).chain([TRUNCATE]);
+    let texts = counts.flat_map(|count| (0..5).map(move |length| (count, length)));
+    let cases = texts.flat_map(|(count, length)| (1..=10).map(move |size| (count, length, size)));
+    for (count, length, size) in cases {
+        guest.reset();
+        let text = vec![b'a'; length];
+        let all = [b"<", &text[..], b"7>"].concat();
+        let length = all.len() as i32;
+        let with_zero = |text: &[u8]| [text, &[0]].concat();
+        let print = Print {
+            names: ["sprintf_s", "swprintf_s", "vsprintf_s", "vswprintf_s"],
+            between: vec![size as u64],
+            // what does not fit leaves an empty string
+            expected: if all.len() < size {
                 (length, with_zero(&all))
-            } else if count == TRUNCATE || count < size as u64 {
-                (-1, with_zero(&all[..most]))
             } else {
                 (-1, vec![0])
-            };
-            let print = Print {
-                names: [
-                    "_snprintf_s",
-                    "_snwprintf_s",
-                    "_vsnprintf_s",
-                    "_vsnwprintf_s",
-                ],
-                between: vec![size as u64, count],
-                expected,
-            };
-            check(guest, &text, size, print);
-        },
-    );
+            },
+        };
+        check(&mut guest, &text, size, print);
+        let most = (size as u64 - 1).min(count) as usize;
+        let expected = if all.len() <= most {
+            (length, with_zero(&all))
+        } else if count == TRUNCATE || count < size as u64 {
+            (-1, with_zero(&all[..most]))
+        } else {
+            (-1, vec![0])
+        };
+        let print = Print {
+            names: [
+                "_snprintf_s",
+                "_snwprintf_s",
+                "_vsnprintf_s",
+                "_vsnwprintf_s",
+            ],
+            between: vec![size as u64, count],
+            expected,
+        };
+        check(&mut guest, &text, size, print);
+    }
+    guest.check();
 }
 
 /// "if count is zero and buffer is NULL": the number of characters that would be needed.

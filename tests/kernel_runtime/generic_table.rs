@@ -88,10 +88,12 @@ fn like_a_sorted_map() {
                     }
                 }
                 // in the order of insertion
-                Step::Get(index) => {
-                    let at = guest.call("RtlGetElementGenericTable", &[table, index.into()]);
-                    let expected = order.get(index as usize);
-                    assert_eq!(read(guest, at), expected.map(|key| (*key, model[key])));
+                Step::Get(first) => {
+                    for index in [first, first.saturating_sub(1), first, first + 1] {
+                        let at = guest.call("RtlGetElementGenericTable", &[table, index.into()]);
+                        let expected = order.get(index as usize);
+                        assert_eq!(read(guest, at), expected.map(|key| (*key, model[key])));
+                    }
                 }
                 Step::Enumerate | Step::Next => {
                     let mut all = Vec::new();

@@ -25,6 +25,7 @@ mod sid;
 mod sorting;
 mod splay;
 mod status;
+mod structures;
 mod table_guest;
 mod time;
 mod unicode;

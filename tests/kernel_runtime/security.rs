@@ -232,6 +232,29 @@ fn of_another_revision() {
     }
 }
 
+/// One part alone, at the end of a descriptor that is too short for it, byte by byte.
+#[test]
+fn descriptors_that_end_in_a_part() {
+    let mut guest = Guest::new();
+    let sid = Sid {
+        authority: 5,
+        parts: vec![32, 544],
+    };
+    // the order of the fields is that of the parts
+    for (i, present) in PRESENT.iter().enumerate() {
+        let part = if i < 2 { sid.bytes() } else { acl(16) };
+        let mut image = [&[1, 0, *present as u8, 0x80][..], &[0; 16]].concat();
+        image[4 + 4 * i] = RELATIVE as u8;
+        image.extend(&part);
+        let at = guest.put(&image);
+        for length in 0..=image.len() {
+            let arguments = [at, length as u64, 0];
+            let valid = guest.boolean("RtlValidRelativeSecurityDescriptor", &arguments);
+            assert_eq!(valid, length == image.len(), "part {i}, {length} bytes");
+        }
+    }
+}
+
 /// What a caller says is a descriptor of a length: every field may be anything.
 #[test]
 fn descriptors_that_are_not_to_be_trusted() {
