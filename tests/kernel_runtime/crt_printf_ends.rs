@@ -4,7 +4,6 @@
 //! a negative value is returned"), `sprintf_s`, `_snprintf_s` (`_TRUNCATE`), and those with a `va_list`.
 
 use crate::guest::*;
-use proptest::prelude::*;
 
 const TRUNCATE: u64 = u64::MAX;
 
