@@ -1,6 +1,6 @@
-//! What the engine calls while it runs: blocks of code, interrupts, faults, system calls, ports and
-//! the time stamp counter.
+//! What the engine calls while it runs: blocks of code, interrupts, faults and system calls.
 
+use super::devices;
 use super::observed::{Observed, RamView};
 use super::registers::{Handle, Integers};
 use super::watches::Watches;
@@ -11,13 +11,11 @@ use crate::machine::exit::{Exit, Fault};
 use crate::machine::page_set::PageSet;
 use crate::machine::paging::PAGE_SIZE;
 use crate::machine::probe::{Point, Probe, Tracer};
-use crate::machine::timer::{self, IntervalTimer};
+use crate::machine::timer::IntervalTimer;
 use crate::memory::ReadMemory;
 use std::any::Any;
-use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use unicorn_engine::hook::sys;
-use unicorn_engine::{HookType, Prot, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
+use unicorn_engine::{Prot, RegisterX86 as Reg, Unicorn, X86Insn};
 
 /// What the hooks share with the code around the engine.
 pub struct State {
@@ -56,7 +54,7 @@ pub struct State {
     pub block_ends: [u64; 2],
     /// The work at which a block's start has more to look at: the limit, or the timer.
     pub look_at: u64,
-    /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
+    /// The registers at a port instruction that the processor refuses; see `devices.rs`.
     pub refused: Option<Integers>,
     pub ram: RamView,
     pub probe: Option<Box<dyn Probe>>,
@@ -152,10 +150,7 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
         .refused(doing)?;
     uc.add_insn_sys_hook(X86Insn::SYSENTER, 1, 0, on_fast_system_call)
         .refused(doing)?;
-    uc.add_insn_in_hook(on_port_input).refused(doing)?;
-    uc.add_insn_out_hook(on_port_output).refused(doing)?;
-    hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
-    hook_time_stamp(uc, X86Insn::RDTSCP).refused(doing)
+    devices::install(uc).refused(doing)
 }
 
 /// A block of code is about to run.
@@ -352,42 +347,6 @@ fn on_fast_system_call(uc: &mut Unicorn<'_, State>) {
     let _ = uc.reg_write(Reg::RIP, rip.wrapping_sub(LENGTH));
 }
 
-/// A port is read.
-fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
-    if refuse_port(uc) {
-        u32::MAX
-    } else {
-        uc.get_data_mut().port.input(port)
-    }
-}
-
-/// A port is written.
-fn on_port_output(uc: &mut Unicorn<'_, State>, port: u32, size: usize, value: u32) {
-    if refuse_port(uc) || size != 1 || !matches!(port, timer::DATA | timer::CONTROL) {
-        return;
-    }
-    // The block's end: the engine does not say where in the block an `out` of ring 0's is.
-    let state = uc.get_data_mut();
-    let now = state.work.saturating_add(state.skipped);
-    state.timer.output(port, value as u8, now);
-    state.look_again();
-}
-
-/// Whether the guest may not use ports where it is (Intel SDM volume 1, 19.5): the engine lets it.
-/// The run ends with a fault at the instruction; but the engine executes the rest of the block
-/// before that, so the registers are kept.
-fn refuse_port(uc: &mut Unicorn<'_, State>) -> bool {
-    let ring = uc.reg_read(Reg::CS).unwrap_or(0) & 3;
-    let allowed = uc.reg_read(Reg::RFLAGS).unwrap_or(0) >> 12 & 3;
-    if ring <= allowed {
-        return false;
-    }
-    let kept = Integers::read(uc);
-    uc.get_data_mut().refused.get_or_insert(kept);
-    stop_with_fault(uc, 13);
-    true
-}
-
 /// A breakpoint's instruction is about to execute.
 pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
     let state = uc.get_data_mut();
@@ -459,7 +418,7 @@ fn software_interrupt(uc: &Unicorn<'_, State>, vector: u32) -> u64 {
     }
 }
 
-fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
+pub fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
     let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
     let accessed = (vector == 14).then(|| Va(uc.reg_read(Reg::CR2).unwrap_or(0)));
     let state = uc.get_data_mut();
@@ -470,59 +429,4 @@ fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
         accessed,
     }));
     let _ = uc.emu_stop();
-}
-
-/// Gives `rdtsc` and `rdtscp` the work done so far, and the latter `IA32_TSC_AUX` too; the engine's
-/// own time would be the host's clock.
-fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
-    /// For these two instructions the engine wants an answer, whether to skip its own doing. The
-    /// binding's closures for instruction hooks cannot answer, so this goes past them.
-    unsafe extern "C" fn time_stamp<const AUX: bool>(
-        uc: *mut sys::uc_engine,
-        state: *mut c_void,
-    ) -> c_int {
-        let mut rip = 0u64;
-        // SAFETY: `state` is the engine's own data, which lives in one place as long as the
-        // engine; the engine calls back on the thread that runs it, and no reference to the data
-        // is alive then. The registers read and written here are 64 bits wide, but for the
-        // structure of a model-specific register: its number in 32 bits, padding, its value.
-        unsafe {
-            sys::uc_reg_read(uc, Reg::RIP.into(), (&raw mut rip).cast());
-            let time = (*state.cast::<State>()).work_at(rip) + (*state.cast::<State>()).skipped;
-            let (low, high) = (time & 0xffff_ffff, time >> 32);
-            sys::uc_reg_write(uc, Reg::RAX.into(), (&raw const low).cast());
-            sys::uc_reg_write(uc, Reg::RDX.into(), (&raw const high).cast());
-            if AUX {
-                let mut msr = [Msr::TscAux as u64, 0];
-                sys::uc_reg_read(uc, Reg::MSR.into(), (&raw mut msr).cast());
-                sys::uc_reg_write(uc, Reg::RCX.into(), (&raw const msr[1]).cast());
-            }
-        }
-        1
-    }
-    let callback = match instruction {
-        X86Insn::RDTSCP => time_stamp::<true>,
-        _ => time_stamp::<false>,
-    };
-    let state: *mut State = uc.get_data_mut();
-    let mut hook: sys::uc_hook = 0;
-    // SAFETY: the callback has the form that the engine's manual gives for these instructions;
-    // the hook is never removed, and `state` outlives it.
-    let error = unsafe {
-        sys::uc_hook_add(
-            uc.get_handle(),
-            &raw mut hook,
-            HookType::INSN.0 as c_int,
-            callback as *mut c_void,
-            state.cast(),
-            1u64,
-            0u64,
-            instruction,
-        )
-    };
-    if error == uc_error::OK {
-        Ok(())
-    } else {
-        Err(error)
-    }
 }

@@ -5,6 +5,7 @@
 //! everything above sees a plain processor.
 #![allow(unsafe_code)]
 
+mod devices;
 mod engine_state;
 mod error;
 mod hooks;
