@@ -6,7 +6,7 @@
 # build  Rust, a C compiler, cmake, ninja, pkg-config, and libclang with its headers (default)
 # lint   the same, with rustfmt and clippy
 # guest  clang-19 and lld-link-19, for rebuilding the guest images
-# drivers  the same as build, with Python 3 with pip, for fetching real drivers
+# drivers  the same as build, and Python 3 with pip, for fetching real drivers
 #
 # When all is there it says nothing and calls no package manager. On Debian and
 # Ubuntu it installs what is missing, as root or through a sudo that asks for no
