@@ -6,7 +6,7 @@ CARGOFLAGS ?=
 CARGO_HOME_BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 export PATH := $(PATH):$(CARGO_HOME_BIN)
 
-.PHONY: help demo test test-drivers bench bench-peers lint guest guest-check setup setup-lint setup-guest
+.PHONY: help demo test test-drivers bench bench-peers lint guest guest-check setup setup-lint setup-guest setup-drivers
 
 help:
 	@echo 'make demo         run the demonstration'
@@ -24,7 +24,7 @@ demo: setup
 test: setup
 	cargo test --workspace $(CARGOFLAGS)
 
-test-drivers: setup
+test-drivers: setup-drivers
 	scripts/test-drivers $(CARGOFLAGS)
 
 bench: setup
@@ -52,3 +52,6 @@ setup-lint:
 
 setup-guest:
 	@scripts/setup.sh guest
+
+setup-drivers:
+	@scripts/setup.sh drivers

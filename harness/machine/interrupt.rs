@@ -2,6 +2,7 @@
 //! privilege level that this takes.
 
 use super::exit::{Exit, Fault};
+use super::timer::VECTOR;
 use super::unicorn::{EngineError, Table};
 use super::{Machine, fault_code};
 use crate::address::Va;
@@ -50,6 +51,33 @@ impl Machine {
             return Err(InterruptError::Masked);
         }
         self.enter_handler(vector, None)
+    }
+
+    /// Delivers the timer's interrupt where a run has ended for it, or has halted with the timer set:
+    /// then the time until it is due is skipped. Whether the guest goes on.
+    pub(super) fn take_timer_interrupt(&mut self, exit: Exit) -> Result<bool, EngineError> {
+        let Some(due) = self.engine.timer().due() else {
+            return Ok(false);
+        };
+        let waits = match exit {
+            Exit::Halt => !self
+                .gate
+                .contains(self.engine.registers().rip().wrapping_sub(1)),
+            Exit::Limit => self.engine.timer_fired(),
+            _ => false,
+        };
+        if !waits {
+            return Ok(false);
+        }
+        match self.interrupt(VECTOR) {
+            Ok(()) => self.engine.skip_to(due),
+            Err(InterruptError::Engine(error)) => return Err(error),
+            Err(InterruptError::Masked) if exit == Exit::Halt => return Ok(false),
+            // Without a gate or a stack it is lost.
+            Err(_) => {}
+        }
+        self.engine.take_timer();
+        Ok(exit == Exit::Limit || self.engine.time() >= due)
     }
 
     /// Delivers the fault that the last run ended with through the guest's interrupt descriptor

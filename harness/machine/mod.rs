@@ -1,7 +1,9 @@
 //! The machine: one x64 processor with its memory, real page tables and real privilege levels.
 //!
 //! Time is *work*: the bytes of code retired. Unlike a count of blocks it does not depend on where
-//! a run was stopped and started again, and unlike a count of instructions it costs nothing.
+//! a run was stopped and started again, and unlike a count of instructions it costs nothing. One
+//! byte takes a nanosecond. A processor that halts until its [timer] is due takes no work for
+//! that: the guest's [time](Machine::time) goes on, budgets do not.
 
 pub mod debug_port;
 mod exit;
@@ -14,6 +16,7 @@ mod ram;
 mod ring_gate;
 mod saved_memory;
 mod snapshot;
+pub mod timer;
 mod unicorn;
 mod watching;
 mod written_pages;
@@ -126,6 +129,18 @@ impl Machine {
         self.broken.map_or(Ok(()), Err)?;
         self.settle_fault()?;
         let charged = self.charged();
+        loop {
+            let limit = work_limit.saturating_sub(self.charged() - charged);
+            let exit = self.run_to_exit(limit)?;
+            if !self.take_timer_interrupt(exit)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Runs to what ends the engine's run: the timer's interrupt, too.
+    fn run_to_exit(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
+        let charged = self.charged();
         let mut exit = self.engine.run(work_limit);
         while self.engine.entry_moved() {
             // The guest has moved its entry in this very run, and is about to call it. The call
@@ -162,6 +177,18 @@ impl Machine {
     /// Work done since the machine was made, in bytes of code retired.
     pub fn work(&self) -> u64 {
         self.engine.work()
+    }
+
+    /// The guest's time since the machine was made, in nanoseconds: one for each byte of code
+    /// retired, and what has been skipped while the processor was halted. `rdtsc` gives it.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// assert_eq!(lab.machine().time(), lab.machine().work());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn time(&self) -> u64 {
+        self.engine.time()
     }
 
     /// The current privilege level: 0 for the kernel, 3 for user mode.
@@ -368,11 +395,14 @@ impl Machine {
         for value in &registers.xmm {
             hash.update(&value.to_le_bytes());
         }
-        let others = [self.work(), self.engine.ram().size()];
+        let others = [self.work(), self.time(), self.engine.ram().size()];
         for value in others.into_iter().chain(self.engine.system_registers()) {
             hash.update(&value.to_le_bytes());
         }
         hash.update(&self.engine.waiting_input());
+        self.engine.timer().state().iter().for_each(|value| {
+            hash.update(&value.to_le_bytes());
+        });
         hash.digest128()
     }
 

@@ -161,6 +161,10 @@ fn function(lab: &Lab, name: &str, next: &str) -> Range<Va> {
 }
 
 fn ways(lab: &Lab) -> Ways {
+    let swap = lab.kernel_symbol("KiSwapContext").unwrap();
+    let switch = find(lab, swap, |it| {
+        it.mnemonic() == Mnemonic::Mov && it.op0_register() == Register::RSP
+    });
     let handlers = ["KiClockInterrupt", "KiPageFault", "KiUnexpectedInterrupt"];
     Ways {
         handlers: handlers
@@ -171,6 +175,8 @@ fn ways(lab: &Lab) -> Ways {
             function(lab, "KiUserThreadStart", "KiSystemCall64"),
             function(lab, "KiIdleLoop", "KiClockInterrupt"),
         ],
+        timer: lab.kernel_symbol("KiClockInterrupt"),
+        switch: Some(Va(switch.ip())),
     }
 }
 

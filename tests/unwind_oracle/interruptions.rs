@@ -50,7 +50,7 @@ fn the_clock_ticks_in_front_of_any_instruction() {
         guest.lab.machine_mut().set_breakpoint(*place).unwrap();
     }
     guest.pass_break_instruction();
-    let limit = guest.lab.machine().work() + 0x4_0000;
+    let limit = guest.lab.machine().work() + 0x8_0000;
     let mut ticks = 0;
     loop {
         match guest.run(limit) {

@@ -1,5 +1,6 @@
 //! The unwinder against the machine: at every instruction boundary of the built-in guest's runs (boot,
-//! driver, requests on every path of the pool, system calls in and out, interrupts, page faults) the
+//! driver, requests on every path of the pool, system calls in and out, interrupts, page faults, threads
+//! that take turns) the
 //! whole stack that is unwound is the one that calls and returns have made.
 //!
 //! Tests look at boundaries that are the same but for data only so often ([`VISITS`]); those that are
@@ -11,6 +12,7 @@ mod interruptions;
 mod oracle;
 mod runs;
 mod second_opinion;
+mod threads;
 
 /// How often a boundary is compared that has the same callers, in tests that have to be quick.
 const VISITS: u32 = 2;

@@ -68,6 +68,7 @@ impl Guest {
         let ways = Ways {
             handlers: handlers.to_vec(),
             abandoning: Vec::new(),
+            ..Ways::default()
         };
         let watch = Watch::new(Oracle::new(ways, Box::new(Image(program.clone()))));
         machine.set_tracer(Some(Box::new(watch.clone()))).unwrap();

@@ -6,6 +6,7 @@ use crate::machine::GuestRam;
 use crate::machine::debug_port::DebugPort;
 use crate::machine::ring_gate::RingGate;
 use crate::machine::saved_memory::SavedMemory;
+use crate::machine::timer::IntervalTimer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use unicorn_engine::{Context, RegisterX86 as Reg};
@@ -53,7 +54,10 @@ pub struct EngineState {
     entry: u64,
     calling: bool,
     port: DebugPort,
+    timer: IntervalTimer,
+    skipped: u64,
     stopped_at: Option<u64>,
+    block_ends: [u64; 2],
 }
 
 impl Engine {
@@ -101,7 +105,10 @@ impl Engine {
             entry: state.entry,
             calling: state.calling,
             port: state.port.clone(),
+            timer: state.timer,
+            skipped: state.skipped,
             stopped_at: self.stopped_at,
+            block_ends: state.block_ends,
         })
     }
 
@@ -146,6 +153,9 @@ impl Engine {
         state.entry = saved.entry;
         state.calling = saved.calling;
         state.port.clone_from(&saved.port);
+        state.timer = saved.timer;
+        state.skipped = saved.skipped;
+        state.block_ends = saved.block_ends;
         state.block = 0..0;
         state.entry_moved = false;
         state.watches.clear();

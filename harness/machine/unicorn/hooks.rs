@@ -1,6 +1,6 @@
-//! What the engine calls while it runs: blocks of code, interrupts, faults, system calls, ports and
-//! the time stamp counter.
+//! What the engine calls while it runs: blocks of code, interrupts, faults and system calls.
 
+use super::devices;
 use super::observed::{Observed, RamView};
 use super::registers::{Handle, Integers};
 use super::watches::Watches;
@@ -12,12 +12,11 @@ use crate::machine::exit::{Exit, Fault};
 use crate::machine::page_set::PageSet;
 use crate::machine::paging::PAGE_SIZE;
 use crate::machine::probe::{Point, Probe, Tracer};
+use crate::machine::timer::IntervalTimer;
 use crate::memory::ReadMemory;
 use std::any::Any;
-use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use unicorn_engine::hook::sys;
-use unicorn_engine::{HookType, Prot, RegisterX86 as Reg, Unicorn, X86Insn, uc_error};
+use unicorn_engine::{Prot, RegisterX86 as Reg, Unicorn, X86Insn};
 
 /// What the hooks share with the code around the engine.
 pub struct State {
@@ -46,7 +45,17 @@ pub struct State {
     /// The run ended in front of a `syscall`, since the guest has moved its entry.
     pub entry_moved: bool,
     pub port: DebugPort,
-    /// The registers at a port instruction that the processor refuses; see [`refuse_port`].
+    pub timer: IntervalTimer,
+    /// Nanoseconds that the processor was halted.
+    pub skipped: u64,
+    /// The run ended since the timer interrupts.
+    pub timer_fired: bool,
+    /// Where the code that has run last goes on without a jump: the ends of the block that runs, and
+    /// of the one before it.
+    pub block_ends: [u64; 2],
+    /// The work at which a block's start has more to look at: the limit, or the timer.
+    pub look_at: u64,
+    /// The registers at a port instruction that the processor refuses; see `devices.rs`.
     pub refused: Option<Integers>,
     pub ram: RamView,
     pub probe: Option<Box<dyn Probe>>,
@@ -80,6 +89,11 @@ impl State {
             entry: 0,
             entry_moved: false,
             port: DebugPort::default(),
+            timer: IntervalTimer::default(),
+            skipped: 0,
+            timer_fired: false,
+            block_ends: [0; 2],
+            look_at: 0,
             refused: None,
             ram,
             probe: None,
@@ -103,8 +117,19 @@ impl State {
         }
     }
 
+    /// When the start of a block has to look further.
+    pub fn look_again(&mut self) {
+        let due = self.timer.due().filter(|_| !self.aside);
+        let due = due.map_or(u64::MAX, |due| due.saturating_sub(self.skipped));
+        self.look_at = self.limit.min(due);
+    }
+
     /// Takes the rest of the current block back: it is not going to run.
     pub fn leave_block_at(&mut self, rip: u64) {
+        if self.block.contains(&rip) && !self.aside {
+            let at_start = self.block.start == rip;
+            self.block_ends[0] = if at_start { self.block_ends[1] } else { rip };
+        }
         self.work = self.work_at(rip);
         self.block = 0..0;
     }
@@ -128,24 +153,16 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
         .refused(doing)?;
     uc.add_insn_sys_hook(X86Insn::SYSENTER, 1, 0, on_fast_system_call)
         .refused(doing)?;
-    uc.add_insn_in_hook(on_port_input).refused(doing)?;
-    uc.add_insn_out_hook(|uc, _port, _size, _value| {
-        refuse_port(uc);
-    })
-    .refused(doing)?;
-    hook_time_stamp(uc, X86Insn::RDTSC).refused(doing)?;
-    hook_time_stamp(uc, X86Insn::RDTSCP).refused(doing)
+    devices::install(uc).refused(doing)
 }
 
 /// A block of code is about to run.
 fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     let state = uc.get_data_mut();
-    if state.work >= state.limit {
-        state.block = 0..0;
-        state.exit.get_or_insert(Exit::Limit);
-        let _ = uc.emu_stop();
+    if state.work >= state.look_at && ends_run(uc, address) {
         return;
     }
+    let state = uc.get_data_mut();
     if address == state.behind_gate {
         if !state.calling && !state.aside {
             // A far call of the guest's own through the machine's gate.
@@ -158,9 +175,34 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     let watched = state.watches.contains(address) || state.watch.calls.contains(address);
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
+    if !state.aside {
+        state.block_ends = [state.block.end, state.block_ends[0]];
+    }
     if watched {
         report_return(uc, address);
     }
+}
+
+/// Whether the limit is reached, or the timer interrupts. It does so where the guest has jumped, called
+/// or returned to: where else blocks begin depends on where runs were stopped.
+#[cold]
+fn ends_run(uc: &mut Unicorn<'_, State>, address: u64) -> bool {
+    const INTERRUPT_FLAG: u64 = 1 << 9;
+    let state = uc.get_data_mut();
+    if state.work < state.limit {
+        let machine_s = address == state.behind_gate || address == state.syscall_target;
+        let flags = Handle::of(uc).read(Reg::RFLAGS);
+        let jumped = uc.get_data().block_ends[0] != address;
+        if !jumped || machine_s || flags & INTERRUPT_FLAG == 0 {
+            return false;
+        }
+        uc.get_data_mut().timer_fired = true;
+    }
+    let state = uc.get_data_mut();
+    state.block = 0..0;
+    state.exit.get_or_insert(Exit::Limit);
+    let _ = uc.emu_stop();
+    true
 }
 
 /// A call may have returned that the probe wants to see return: its return address is reached.
@@ -213,6 +255,7 @@ fn offer(uc: &mut Unicorn<'_, State>, point: Point) -> bool {
         }
     };
     state.limit = state.limit.saturating_sub(pass.charge);
+    state.look_again();
     state.charged = state.charged.saturating_add(pass.charge);
     if let Some(watch) = pass.watch {
         state.watches.add(watch);
@@ -310,30 +353,6 @@ fn on_fast_system_call(uc: &mut Unicorn<'_, State>) {
     let _ = uc.reg_write(Reg::RIP, rip.wrapping_sub(LENGTH));
 }
 
-/// A port is read.
-fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
-    if refuse_port(uc) {
-        u32::MAX
-    } else {
-        uc.get_data_mut().port.input(port)
-    }
-}
-
-/// Whether the guest may not use ports where it is (Intel SDM volume 1, 19.5): the engine lets it.
-/// The run ends with a fault at the instruction; but the engine executes the rest of the block
-/// before that, so the registers are kept.
-fn refuse_port(uc: &mut Unicorn<'_, State>) -> bool {
-    let ring = uc.reg_read(Reg::CS).unwrap_or(0) & 3;
-    let allowed = uc.reg_read(Reg::RFLAGS).unwrap_or(0) >> 12 & 3;
-    if ring <= allowed {
-        return false;
-    }
-    let kept = Integers::read(uc);
-    uc.get_data_mut().refused.get_or_insert(kept);
-    stop_with_fault(uc, 13);
-    true
-}
-
 /// A breakpoint's instruction is about to execute.
 pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
     if uc.get_data().aside || stops_at_breakpoint(uc, address) {
@@ -416,7 +435,7 @@ fn software_interrupt(uc: &Unicorn<'_, State>, vector: u32) -> u64 {
     }
 }
 
-fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
+pub fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
     let rip = uc.reg_read(Reg::RIP).unwrap_or(0);
     let accessed = (vector == 14).then(|| Va(uc.reg_read(Reg::CR2).unwrap_or(0)));
     let state = uc.get_data_mut();
@@ -427,59 +446,4 @@ fn stop_with_fault(uc: &mut Unicorn<'_, State>, vector: u32) {
         accessed,
     }));
     let _ = uc.emu_stop();
-}
-
-/// Gives `rdtsc` and `rdtscp` the work done so far, and the latter `IA32_TSC_AUX` too; the engine's
-/// own time would be the host's clock.
-fn hook_time_stamp(uc: &mut Uc, instruction: X86Insn) -> Result<(), uc_error> {
-    /// For these two instructions the engine wants an answer, whether to skip its own doing. The
-    /// binding's closures for instruction hooks cannot answer, so this goes past them.
-    unsafe extern "C" fn time_stamp<const AUX: bool>(
-        uc: *mut sys::uc_engine,
-        state: *mut c_void,
-    ) -> c_int {
-        let mut rip = 0u64;
-        // SAFETY: `state` is the engine's own data, which lives in one place as long as the
-        // engine; the engine calls back on the thread that runs it, and no reference to the data
-        // is alive then. The registers read and written here are 64 bits wide, but for the
-        // structure of a model-specific register: its number in 32 bits, padding, its value.
-        unsafe {
-            sys::uc_reg_read(uc, Reg::RIP.into(), (&raw mut rip).cast());
-            let time = (*state.cast::<State>()).work_at(rip);
-            let (low, high) = (time & 0xffff_ffff, time >> 32);
-            sys::uc_reg_write(uc, Reg::RAX.into(), (&raw const low).cast());
-            sys::uc_reg_write(uc, Reg::RDX.into(), (&raw const high).cast());
-            if AUX {
-                let mut msr = [Msr::TscAux as u64, 0];
-                sys::uc_reg_read(uc, Reg::MSR.into(), (&raw mut msr).cast());
-                sys::uc_reg_write(uc, Reg::RCX.into(), (&raw const msr[1]).cast());
-            }
-        }
-        1
-    }
-    let callback = match instruction {
-        X86Insn::RDTSCP => time_stamp::<true>,
-        _ => time_stamp::<false>,
-    };
-    let state: *mut State = uc.get_data_mut();
-    let mut hook: sys::uc_hook = 0;
-    // SAFETY: the callback has the form that the engine's manual gives for these instructions;
-    // the hook is never removed, and `state` outlives it.
-    let error = unsafe {
-        sys::uc_hook_add(
-            uc.get_handle(),
-            &raw mut hook,
-            HookType::INSN.0 as c_int,
-            callback as *mut c_void,
-            state.cast(),
-            1u64,
-            0u64,
-            instruction,
-        )
-    };
-    if error == uc_error::OK {
-        Ok(())
-    } else {
-        Err(error)
-    }
 }

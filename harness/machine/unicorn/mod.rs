@@ -5,6 +5,7 @@
 //! everything above sees a plain processor.
 #![allow(unsafe_code)]
 
+mod devices;
 mod engine_state;
 mod error;
 mod hooks;
@@ -30,6 +31,7 @@ use super::paging::{PAGE_SIZE, translate};
 use super::probe::{Probe, Tracer};
 use super::ram::GuestRam;
 use super::ring_gate::RingGate;
+use super::timer::IntervalTimer;
 use crate::address::{Pa, Va};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -153,6 +155,8 @@ impl Engine {
         state.resume_at = resume_at;
         state.passed_at = None;
         state.block = 0..0;
+        state.timer_fired = false;
+        state.look_again();
         let result = self.uc.emu_start(rip, 0, 0, 0);
         if let Some(panic) = self.uc.get_data_mut().panic.take() {
             resume_unwind(panic);
@@ -180,6 +184,34 @@ impl Engine {
 
     pub fn breakpoints(&self) -> impl Iterator<Item = u64> {
         self.breakpoints.keys().copied()
+    }
+
+    /// The timer.
+    pub fn timer(&self) -> &IntervalTimer {
+        &self.uc.get_data().timer
+    }
+
+    /// Whether the last run ended for the timer's interrupt.
+    pub fn timer_fired(&self) -> bool {
+        self.uc.get_data().timer_fired
+    }
+
+    /// The timer's interrupt has been delivered.
+    pub fn take_timer(&mut self) {
+        self.uc.get_data_mut().timer.taken();
+    }
+
+    /// The guest's time, in nanoseconds.
+    pub fn time(&self) -> u64 {
+        let state = self.uc.get_data();
+        state.work.saturating_add(state.skipped)
+    }
+
+    /// The processor has been halted until then, if that is to come.
+    pub fn skip_to(&mut self, time: u64) {
+        let skip = time.saturating_sub(self.time());
+        let state = self.uc.get_data_mut();
+        state.skipped = state.skipped.saturating_add(skip);
     }
 
     /// Whether the last run ended only because the system call entry is not the one published.

@@ -4,6 +4,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic
 use poolhit::address::{CodeAddress, Va};
 use poolhit::memory::ReadMemory;
 use poolhit::registers::{Gpr, Registers};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -48,6 +49,10 @@ pub struct Ways {
     pub handlers: Vec<Va>,
     /// Functions that leave their stack for another one, and never return.
     pub abandoning: Vec<Range<Va>>,
+    /// The handler of the timer's interrupt, which comes between any two instructions.
+    pub timer: Option<Va>,
+    /// The instruction that changes a thread's stack for another thread's.
+    pub switch: Option<Va>,
 }
 
 impl Ways {
@@ -82,6 +87,8 @@ pub struct Shadow {
     seen: Option<Seen>,
     /// What comes next is a handler's first instruction.
     is_interrupted: bool,
+    /// The callers and bases of threads that do not run, by where their stack pointers are.
+    parked: BTreeMap<u64, (Vec<Caller>, Base)>,
 }
 
 /// The longest instruction, in bytes.
@@ -98,6 +105,7 @@ impl Shadow {
             base: Base::Thread,
             seen: None,
             is_interrupted: false,
+            parked: BTreeMap::new(),
         }
     }
 
@@ -123,7 +131,7 @@ impl Shadow {
     pub fn interrupt(&mut self, registers: &Registers) -> Result<Event, String> {
         // The last instruction came to its end before that, or had no effect.
         let event = match self.seen.take() {
-            Some(seen) => self.follow(&seen, registers)?,
+            Some(seen) => self.follow(&seen, registers, None)?,
             None => Event::None,
         };
         self.interrupted_at(registers);
@@ -175,7 +183,10 @@ impl Shadow {
         let event = match (std::mem::take(&mut self.is_interrupted), seen) {
             (true, _) if self.ways.handlers.contains(&now.rip()) => Event::None,
             (true, _) => return Err("an interrupt that is not delivered".to_string()),
-            (false, Some(seen)) => self.follow(&seen, now)?,
+            (false, Some(seen)) if self.ways.timer == Some(now.rip()) => {
+                self.take_timer(&seen, now, memory)?
+            }
+            (false, Some(seen)) => self.follow(&seen, now, Some(memory))?,
             (false, None) => self.begin(now),
         };
         let mut bytes = [0; LONGEST];
@@ -202,7 +213,67 @@ impl Shadow {
         Event::None
     }
 
-    fn follow(&mut self, seen: &Seen, now: &Registers) -> Result<Event, String> {
+    /// The timer has interrupted: its handler's frame says where.
+    fn take_timer(
+        &mut self,
+        seen: &Seen,
+        now: &Registers,
+        memory: &dyn ReadMemory,
+    ) -> Result<Event, String> {
+        let word = |number: u64| {
+            let read = memory.read_u64(now.rsp().wrapping_add(number * 8));
+            read.map_err(|error| error.to_string())
+        };
+        let mut interrupted = now.clone();
+        interrupted.rip = word(0)?;
+        interrupted.rflags = word(2)?;
+        interrupted.set(Gpr::Rsp, word(3)?);
+        let event = self.follow(seen, &interrupted, Some(memory))?;
+        self.interrupted_at(&interrupted);
+        Ok(event)
+    }
+
+    /// Another thread goes on, or starts with what has been laid out for it: eight registers, the
+    /// address of its first instruction, and a zero.
+    fn switch(
+        &mut self,
+        before: &Registers,
+        now: &Registers,
+        memory: Option<&dyn ReadMemory>,
+    ) -> Result<(), String> {
+        const REGISTERS: u64 = 0xb8;
+        let left = (std::mem::take(&mut self.callers), self.base);
+        self.parked.insert(before.rsp().0, left);
+        if let Some((callers, base)) = self.parked.remove(&now.rsp().0) {
+            (self.callers, self.base) = (callers, base);
+            return Ok(());
+        }
+        let memory = memory.ok_or("a thread that starts at an interrupt")?;
+        let word = |number: u64| {
+            let read = memory.read_u64(now.rsp().wrapping_add(REGISTERS + number * 8));
+            read.map_err(|error| error.to_string())
+        };
+        let mut first = Registers::default();
+        use Gpr::{R12, R13, R14, R15, Rbp, Rbx, Rdi, Rsi};
+        for (number, register) in [R15, R14, R13, R12, Rdi, Rsi, Rbp, Rbx]
+            .into_iter()
+            .enumerate()
+        {
+            first.set(register, word(number as u64)?);
+        }
+        first.set(Gpr::Rsp, now.rsp().wrapping_add(REGISTERS + 9 * 8).0);
+        self.base = Base::Thread;
+        // The frame is there as if the code that is to start had called.
+        self.push(Way::Call, Va(word(8)?), first);
+        Ok(())
+    }
+
+    fn follow(
+        &mut self,
+        seen: &Seen,
+        now: &Registers,
+        memory: Option<&dyn ReadMemory>,
+    ) -> Result<Event, String> {
         let Seen {
             registers: before,
             instruction,
@@ -212,6 +283,10 @@ impl Shadow {
             return Ok(Event::None);
         }
         let returns = instruction.mnemonic() == Mnemonic::Iretq;
+        if self.ways.switch == Some(before.rip()) {
+            self.switch(before, now, memory)?;
+            return Ok(Event::None);
+        }
         if self.ways.handlers.contains(&now.rip()) && !returns {
             // A fault: the instruction did nothing.
             self.interrupted_at(before);
