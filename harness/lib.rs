@@ -32,6 +32,7 @@ pub mod machine;
 pub mod memory;
 pub mod registers;
 pub mod report;
+pub mod scenario;
 pub mod stack;
 pub mod symbols;
 pub mod tag;

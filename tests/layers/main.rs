@@ -29,6 +29,7 @@ const TOWER: &[&str] = &[
     "hits",
     "debugger",
     "leaks",
+    "scenario",
     "report",
     "commands",
     "frontends",
