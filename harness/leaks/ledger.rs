@@ -551,7 +551,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} allocations and {} ways not kept, {} frees unmatched, {} blocks given out twice",
+            "{} allocations and {} code paths not kept, {} frees unmatched, {} blocks given out twice",
             self.blocks, self.paths, self.unmatched_frees, self.replaced
         )
     }

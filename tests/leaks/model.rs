@@ -48,11 +48,15 @@ struct Known {
     freed: Option<(u64, u32)>,
 }
 
+/// A bad free: its number, the block, and if that was freed before, the numbers of its allocation and its
+/// free, and who freed it.
+type Bad = (u64, u64, Option<(u64, u64, u32)>);
+
 /// What the model has of a way or of a tag: found by going through all that ever happened.
 #[derive(Default)]
 struct Model {
     all: Vec<Known>,
-    bad: Vec<(u64, u64, Option<(u64, u64, u32)>)>,
+    bad: Vec<Bad>,
     replaced: u64,
 }
 
