@@ -276,12 +276,7 @@ fn check_blocks(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
         .map(|free| {
             let before = match free.kind {
                 BadFreeKind::NotAllocated => None,
-                BadFreeKind::FreedBefore {
-                    allocated,
-                    freed,
-                    stack,
-                    ..
-                } => Some((allocated, freed, stack.0)),
+                BadFreeKind::FreedBefore(last) => Some((last.allocated, last.freed, last.stack.0)),
             };
             (free.sequence, free.block.0, before)
         })
