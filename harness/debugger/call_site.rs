@@ -55,7 +55,7 @@ pub struct CallStack {
 
 impl CallStack {
     /// Names the frames of a walk.
-    pub(super) fn name(walk: Walk, modules: &Modules) -> CallStack {
+    pub(crate) fn name(walk: Walk, modules: &Modules) -> CallStack {
         let frames = walk.frames.into_iter().map(|frame| {
             let at = (frame.child_sp, frame.return_address);
             CallSite::new(frame.code.address(), at, frame.trust, modules)

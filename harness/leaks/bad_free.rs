@@ -1,12 +1,14 @@
 //! Frees of what is not allocated.
 
-use super::ledger::DriverSet;
+use super::driver_set::DriverSet;
+use super::freed::Freed;
 use crate::address::Va;
 use crate::hits::StackId;
 use crate::tag::Tag;
 
 /// A free of a block that is not allocated. The kernel stops at most of them with a bug check before
-/// it compares the tag, and then the ledger is not told.
+/// it compares the tag, and then the ledger is not told; see
+/// [`LeakReport::bad_frees`](super::LeakReport::bad_frees).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadFree {
     /// What is wrong.
@@ -30,14 +32,29 @@ pub enum BadFreeKind {
     /// remembered ([`LedgerLimits::freed`](super::LedgerLimits::freed)).
     NotAllocated,
     /// The block has been freed before, and not been given out again.
-    FreedBefore {
-        /// The number of its allocation.
-        allocated: u64,
-        /// The way of its allocation, as an index of [`Ledger::paths`](super::Ledger::paths).
-        path: usize,
-        /// The number of the first free.
-        freed: u64,
-        /// Who freed it first.
-        stack: StackId,
-    },
+    FreedBefore(LastFree),
+}
+
+/// What is known of a block that has been freed and not been given out again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastFree {
+    /// The number of its allocation.
+    pub allocated: u64,
+    /// The way of its allocation, as an index of [`Ledger::paths`](super::Ledger::paths).
+    pub path: usize,
+    /// The number of the free.
+    pub freed: u64,
+    /// Who freed it.
+    pub stack: StackId,
+}
+
+impl From<Freed> for LastFree {
+    fn from(freed: Freed) -> LastFree {
+        LastFree {
+            allocated: freed.allocated,
+            path: freed.path as usize,
+            freed: freed.sequence,
+            stack: freed.stack,
+        }
+    }
 }

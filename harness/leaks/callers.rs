@@ -7,7 +7,7 @@ use crate::machine::probe::Observed;
 use crate::stack::capture::CapturedFrame;
 use crate::symbols::Modules;
 
-use super::ledger::DriverSet;
+use super::driver_set::DriverSet;
 
 /// The most states of the module lists that are kept: what comes later is named by the last one.
 const MODULE_STATES: usize = 64;

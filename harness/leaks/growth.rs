@@ -69,7 +69,7 @@ impl Repeats {
     /// The window of the last end, and whether it is the first one in it.
     fn window(&self) -> (usize, bool) {
         let at = self.count - 1;
-        ((at / self.width) as usize, at % self.width == 0)
+        ((at / self.width) as usize, at.is_multiple_of(self.width))
     }
 }
 

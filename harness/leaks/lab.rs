@@ -1,15 +1,30 @@
 //! Leaks of labs and sessions.
 
+use super::driver_set::DriverSet;
 use super::error::LeakError;
-use super::ledger::{DriverSet, LedgerLimits};
-use super::report::{Choice, LeakFilter, LeakReport, report};
+use super::limits::LedgerLimits;
+use super::report::{Choice, LeakFilter, LeakReport, add_refused_free, report};
 use super::tracker::LeakTracker;
 use super::unload::Unload;
-use crate::debugger::Session;
-use crate::guest::{Lab, LabBuilder};
+use crate::address::Va;
+use crate::debugger::{CallStack, Session};
+use crate::guest::{BugCheck, Lab, LabBuilder, ModuleImages};
+use crate::hits::FRAME_LIMIT;
+use crate::stack::walk::walk;
 
 /// The longest part of a name that an error quotes, in characters.
 const QUOTED: usize = 64;
+
+/// The block that the kernel has refused to free, if that is what it has stopped for ("Bug Check 0xC2:
+/// BAD_POOL_CALLER"): one within a page has been freed already, or an address is not allocated.
+fn block_freed_again(check: BugCheck) -> Option<Va> {
+    const BAD_POOL_CALLER: u32 = 0xc2;
+    match (check.code, check.parameters) {
+        (BAD_POOL_CALLER, [7, _, _, block]) => Some(Va(block)),
+        (BAD_POOL_CALLER, [0x44 | 0x50, block, ..]) => Some(Va(block)),
+        _ => None,
+    }
+}
 
 impl LabBuilder {
     /// Has the lab keep a ledger of all pool calls, from the kernel's first instruction on, whatever
@@ -102,7 +117,19 @@ impl Lab {
             drivers,
             kernel: filter.kernel,
         };
-        Ok(report(tracker, &choice, self.machine().work()))
+        let mut report = report(tracker, &choice, self.machine().work());
+        if let Some(block) = self.bug_check().and_then(block_freed_again) {
+            let modules = self.modules();
+            let machine = self.machine();
+            let images = ModuleImages {
+                modules: &modules,
+                return_landing: machine.return_landing(),
+            };
+            let walk = walk(&machine.registers(), machine, &images, FRAME_LIMIT);
+            let stack = CallStack::name(walk, &modules);
+            add_refused_free(&mut report, tracker, block, stack);
+        }
+        Ok(report)
     }
 
     /// What tracks the leaks.

@@ -1,81 +1,18 @@
 //! The ledger: pool calls as they come, added up.
 
 use super::account::{Account, Counted, Held, LARGEST_BLOCK};
-use super::bad_free::{BadFree, BadFreeKind};
+use super::bad_free::{BadFree, BadFreeKind, LastFree};
+use super::driver_set::DriverSet;
 use super::freed::{Freed, FreedBlocks};
 use super::growth::{Growth, Repeats};
 use super::key_map::KeyMap;
+use super::limits::{LedgerLimits, Lost};
+use super::path::{CallPath, LiveBlock, PoolCall, TagAccount};
 use super::timeline::{Clock, Line};
 use crate::address::Va;
 use crate::guest::pool::PoolKind;
 use crate::hits::StackId;
 use crate::tag::Tag;
-use std::fmt;
-
-/// Which drivers a stack goes through: a set of numbers below [`DriverSet::LIMIT`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
-pub struct DriverSet(pub u64);
-
-impl DriverSet {
-    /// The number of drivers that can be told apart.
-    pub const LIMIT: usize = 64;
-    /// None.
-    pub const NONE: DriverSet = DriverSet(0);
-    /// All of them: what stands for a stack that is not known.
-    pub const ALL: DriverSet = DriverSet(u64::MAX);
-
-    /// The set of one driver; that of all, if it is behind the limit.
-    ///
-    /// ```
-    /// use poolhit::leaks::DriverSet;
-    /// assert_eq!(DriverSet::of(2), DriverSet(4));
-    /// assert_eq!(DriverSet::of(64), DriverSet::ALL);
-    /// ```
-    pub fn of(driver: usize) -> DriverSet {
-        match driver {
-            0..DriverSet::LIMIT => DriverSet(1 << driver),
-            _ => DriverSet::ALL,
-        }
-    }
-
-    /// Whether both have a driver in common.
-    ///
-    /// ```
-    /// use poolhit::leaks::DriverSet;
-    /// assert!(DriverSet::of(2).meets(DriverSet::ALL) && !DriverSet::of(2).meets(DriverSet::of(1)));
-    /// ```
-    pub fn meets(self, other: DriverSet) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-/// A pool call: who made it, and when.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PoolCall {
-    /// The tag: of an allocation the caller's, of a free the one kept with the block.
-    pub tag: Tag,
-    /// The calls that led to it.
-    pub stack: StackId,
-    /// The drivers among these.
-    pub drivers: DriverSet,
-    /// The work the guest had done, in bytes of code executed.
-    pub work: u64,
-}
-
-/// A block that is allocated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LiveBlock {
-    /// Its address.
-    pub block: Va,
-    /// The bytes asked for.
-    pub bytes: u64,
-    /// By which of the [`paths`](Ledger::paths), as an index.
-    pub path: usize,
-    /// The number of the allocation among all pool calls.
-    pub sequence: u64,
-    /// How many repetitions had been marked when it was allocated.
-    pub repeat: u64,
-}
 
 /// How a block is kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,75 +29,6 @@ impl Live {
         Counted {
             bytes: self.bytes,
             at_startup: self.at_startup,
-        }
-    }
-}
-
-/// One way to one tag's allocations: a stack, and the tag passed at its end.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CallPath {
-    /// The stack.
-    pub stack: StackId,
-    /// The tag, without its protected bit.
-    pub tag: Tag,
-    /// The drivers on the stack.
-    pub drivers: DriverSet,
-    /// What came of it.
-    pub account: Account,
-    /// The tag's account.
-    pub(super) tag_account: u32,
-}
-
-/// What has been done with one tag by the same drivers.
-#[derive(Clone, Debug)]
-pub struct TagAccount {
-    /// The tag, without its protected bit.
-    pub tag: Tag,
-    /// The drivers on the stacks.
-    pub drivers: DriverSet,
-    /// What came of it.
-    pub account: Account,
-    line: Line,
-}
-
-/// What could not be kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Lost {
-    /// Allocations that found no room in the ledger. Their frees are frees of unknown blocks, and
-    /// once there is one, no such free is reported as bad.
-    pub blocks: u64,
-    /// Allocations whose way or tag found no room, and which are counted with others of the kind, as
-    /// [`StackId::NOT_KEPT`] and tag 0.
-    pub paths: u64,
-    /// Frees of blocks that the ledger does not know, and which it cannot call bad.
-    pub unmatched_frees: u64,
-    /// Blocks that were given out again although they had not been freed.
-    pub replaced: u64,
-}
-
-/// How much a [`Ledger`] keeps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LedgerLimits {
-    /// The most blocks that are allocated at a time; 48 bytes of the host's memory each.
-    pub blocks: usize,
-    /// The most ways: a stack and a tag each; some 500 bytes each.
-    pub paths: usize,
-    /// The most tags, each counted anew for other drivers; some 1.5 KB each.
-    pub tags: usize,
-    /// The most blocks that are remembered when they have been freed, for frees that come again.
-    pub freed: usize,
-    /// The most bad frees that are kept; the others are counted.
-    pub bad_frees: usize,
-}
-
-impl Default for LedgerLimits {
-    fn default() -> LedgerLimits {
-        LedgerLimits {
-            blocks: 1 << 20,
-            paths: 1 << 16,
-            tags: 1 << 12,
-            freed: 1 << 14,
-            bad_frees: 64,
         }
     }
 }
@@ -312,12 +180,7 @@ impl Ledger {
     #[cold]
     fn bad_free(&mut self, call: &PoolCall, block: Va, sequence: u64) {
         let kind = match self.freed.get(block) {
-            Some(freed) => BadFreeKind::FreedBefore {
-                allocated: freed.allocated,
-                path: freed.path as usize,
-                freed: freed.sequence,
-                stack: freed.stack,
-            },
+            Some(freed) => BadFreeKind::FreedBefore(freed.into()),
             None if self.lost.blocks > 0 => {
                 self.lost.unmatched_frees += 1;
                 return;
@@ -512,16 +375,15 @@ impl Ledger {
         self.bad_free_count
     }
 
-    /// Who has freed this block, if it is not allocated and its free is remembered: the call's number
-    /// and its stack.
+    /// What is known of a block that has been freed and not been given out again, if its free is
+    /// remembered.
     ///
     /// ```
     /// use poolhit::{address::Va, leaks::{Ledger, LedgerLimits}};
     /// assert_eq!(Ledger::new(LedgerLimits::default()).last_free(Va(0x1000)), None);
     /// ```
-    pub fn last_free(&self, block: Va) -> Option<(u64, StackId)> {
-        let freed = self.freed.get(block)?;
-        Some((freed.sequence, freed.stack))
+    pub fn last_free(&self, block: Va) -> Option<LastFree> {
+        self.freed.get(block).map(LastFree::from)
     }
 
     /// The number of all pool calls.
@@ -544,15 +406,5 @@ impl Ledger {
     /// [`step`](Ledger::step), the last one now.
     pub fn outstanding_bytes(&self, tag: &TagAccount) -> Vec<u64> {
         tag.line.points(&self.clock)
-    }
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} allocations and {} ways not kept, {} frees unmatched, {} blocks given out twice",
-            self.blocks, self.paths, self.unmatched_frees, self.replaced
-        )
     }
 }

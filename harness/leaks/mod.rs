@@ -26,25 +26,29 @@
 mod account;
 mod bad_free;
 mod callers;
+mod driver_set;
 mod error;
 mod freed;
 mod growth;
 mod key_map;
 mod lab;
 mod ledger;
+mod limits;
+mod path;
 mod report;
 mod timeline;
 mod tracker;
 mod unload;
 
 pub use account::{Account, Held, LARGEST_BLOCK, Pools, SIZES, Sizes, Totals};
-pub use bad_free::{BadFree, BadFreeKind};
+pub use bad_free::{BadFree, BadFreeKind, LastFree};
 pub use callers::Driver;
+pub use driver_set::DriverSet;
 pub use error::LeakError;
 pub use growth::{Growth, WINDOWS};
-pub use ledger::{
-    CallPath, DriverSet, Ledger, LedgerLimits, LiveBlock, Lost, PoolCall, TagAccount,
-};
+pub use ledger::Ledger;
+pub use limits::{LedgerLimits, Lost};
+pub use path::{CallPath, LiveBlock, PoolCall, TagAccount};
 pub use report::{
     BLOCKS_LISTED, BadFreeReport, LeakFilter, LeakReport, ModuleReport, PathReport, TagReport,
 };

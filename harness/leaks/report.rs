@@ -3,8 +3,11 @@
 use super::account::{Account, Held, Totals};
 use super::bad_free::BadFreeKind;
 use super::callers::Driver;
+use super::driver_set::DriverSet;
 use super::growth::Growth;
-use super::ledger::{DriverSet, Ledger, LiveBlock, Lost};
+use super::ledger::Ledger;
+use super::limits::Lost;
+use super::path::LiveBlock;
 use super::tracker::LeakTracker;
 use crate::address::Va;
 use crate::debugger::CallStack;
@@ -112,7 +115,8 @@ pub struct LeakReport {
     pub tags: Vec<TagReport>,
     /// The ways, those with the most bytes leaked first, and then those with the most outstanding.
     pub paths: Vec<PathReport>,
-    /// The first frees of what was not allocated.
+    /// The first frees of what was not allocated. If the kernel has stopped at a free of a block that had
+    /// been freed before (`BAD_POOL_CALLER`), that is the last of them, whatever driver and tag it is of.
     pub bad_frees: Vec<BadFreeReport>,
     /// The number of all of those, of whatever driver and tag.
     pub bad_free_count: u64,
@@ -211,16 +215,12 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
     let bad_frees = bad_frees.filter(|free| choice.has(free.tag, free.drivers));
     let bad_frees = bad_frees.map(|free| {
         let mut named = |stack| named(tracker, stack, &mut modules);
-        let (freed_before, allocated) = match free.kind {
-            BadFreeKind::NotAllocated => (None, None),
-            BadFreeKind::FreedBefore {
-                path, freed, stack, ..
-            } => {
-                let path = ledger.paths().get(path);
-                let allocated = path.and_then(|path| named(path.stack));
-                (Some((freed, named(stack))), allocated)
-            }
+        let last = match free.kind {
+            BadFreeKind::NotAllocated => None,
+            BadFreeKind::FreedBefore(last) => Some(last),
         };
+        let allocated = last.and_then(|last| named(ledger.paths().get(last.path)?.stack));
+        let freed_before = last.map(|last| (last.freed, named(last.stack)));
         BadFreeReport {
             block: free.block,
             tag: free.tag,
@@ -344,4 +344,28 @@ fn named(
         });
     }
     Some(named)
+}
+
+/// Adds a free that the kernel has refused with a bug check, of a block that had been freed before.
+pub(super) fn add_refused_free(
+    report: &mut LeakReport,
+    tracker: &LeakTracker,
+    block: Va,
+    stack: CallStack,
+) {
+    let ledger = tracker.ledger();
+    let Some(last) = ledger.last_free(block) else {
+        return;
+    };
+    let named = |stack| named(tracker, stack, &mut BTreeMap::new());
+    let path = ledger.paths().get(last.path);
+    report.bad_free_count += 1;
+    report.bad_frees.push(BadFreeReport {
+        block,
+        tag: path.map_or(Tag(0), |path| path.tag),
+        sequence: ledger.calls(),
+        stack: Some(stack),
+        freed_before: Some((last.freed, named(last.stack))),
+        allocated: path.and_then(|path| named(path.stack)),
+    });
 }

@@ -1,7 +1,10 @@
 //! What tells a ledger of a guest's pool calls.
 
 use super::callers::{Caller, Callers, Driver};
-use super::ledger::{DriverSet, Ledger, LedgerLimits, PoolCall};
+use super::driver_set::DriverSet;
+use super::ledger::Ledger;
+use super::limits::LedgerLimits;
+use super::path::PoolCall;
 use super::unload::Unload;
 use crate::address::Va;
 use crate::guest::pool::PoolKind;

@@ -18,7 +18,9 @@ fn texts_are_as_expected() {
 
 #[test]
 fn lines_have_at_most_a_hundred_columns() {
-    let text = leaked().leaks().unwrap().to_string();
+    let mut session = leaked();
+    session.mark_unloaded("myfault").unwrap();
+    let text = session.leaks().unwrap().to_string();
     let long: Vec<&str> = text
         .lines()
         .filter(|line| line.chars().count() > 100)
@@ -44,4 +46,28 @@ fn what_is_folded_adds_up() {
     let bytes = rows.lines().map(|row| row.rsplit_once(' ').unwrap().1);
     let sum: u64 = bytes.map(|bytes| bytes.parse::<u64>().unwrap()).sum();
     assert_eq!(sum, report.totals.outstanding.bytes);
+}
+
+/// The pages that `scripts/test-report-page` opens in a browser.
+#[test]
+fn pages_are_written_for_browsers() {
+    let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/leak-pages");
+    std::fs::create_dir_all(folder).unwrap();
+    let reports = [
+        ("leaks", leaked().leaks().unwrap()),
+        ("clean", tracked().leaks().unwrap()),
+        ("hostile", crate::hostile::report()),
+    ];
+    for (name, report) in reports {
+        std::fs::write(format!("{folder}/{name}.html"), to_html(&report)).unwrap();
+        std::fs::write(format!("{folder}/{name}.pb.gz"), to_pprof(&report)).unwrap();
+        let page = to_html(&report);
+        // Nothing is loaded: no address but the name of SVG.
+        let addresses = page.matches("http").count();
+        assert_eq!(
+            addresses,
+            1 + page.matches("http://www.w3.org/2000/svg").count()
+        );
+        assert!(page.contains("<meta http-equiv=\"Content-Security-Policy\""));
+    }
 }

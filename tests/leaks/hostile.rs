@@ -33,7 +33,7 @@ fn with_names(names: &[impl AsRef<str>]) -> LeakReport {
         return_address: Va(0x2000 + at as u64),
         address: Va(0x1fff + at as u64),
         module: Some(name(at)),
-        symbol: (at % 2 == 0).then(|| name(at + 1)),
+        symbol: at.is_multiple_of(2).then(|| name(at + 1)),
         offset: 7,
         trust: FrameTrust::UnwindInfo,
     };

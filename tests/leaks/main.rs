@@ -5,6 +5,7 @@ mod formats;
 mod guest;
 mod hostile;
 mod json;
+mod json_values;
 mod marks;
 mod model;
 mod profile;

@@ -70,7 +70,7 @@ fn a_driver_leaves_all_it_has_when_it_is_unloaded() {
     assert_eq!(check.parameters, [0x62, 0, 0, held.blocks]);
     let text = report.to_string();
     assert!(
-        text.contains("DRIVER_VERIFIER_DETECTED_VIOLATION (c4)"),
+        text.contains("stops at this with DRIVER_VERIFIER_DETECTED_VIOLATION (c4)"),
         "{text}"
     );
     assert_ne!(report.leaked, Held::default());

@@ -48,11 +48,15 @@ struct Known {
     freed: Option<(u64, u32)>,
 }
 
+/// A bad free: its number, the block, and if that was freed before, the numbers of its allocation and its
+/// free, and who freed it.
+type Bad = (u64, u64, Option<(u64, u64, u32)>);
+
 /// What the model has of a way or of a tag: found by going through all that ever happened.
 #[derive(Default)]
 struct Model {
     all: Vec<Known>,
-    bad: Vec<(u64, u64, Option<(u64, u64, u32)>)>,
+    bad: Vec<Bad>,
     replaced: u64,
 }
 
@@ -272,12 +276,7 @@ fn check_blocks(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
         .map(|free| {
             let before = match free.kind {
                 BadFreeKind::NotAllocated => None,
-                BadFreeKind::FreedBefore {
-                    allocated,
-                    freed,
-                    stack,
-                    ..
-                } => Some((allocated, freed, stack.0)),
+                BadFreeKind::FreedBefore(last) => Some((last.allocated, last.freed, last.stack.0)),
             };
             (free.sequence, free.block.0, before)
         })

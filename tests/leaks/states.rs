@@ -98,3 +98,41 @@ fn stops_change_nothing() {
     });
     assert_eq!(recorded.paths, expected.paths);
 }
+
+#[test]
+fn a_free_that_the_kernel_refuses_is_shown_with_the_first_one() {
+    // one within a page, one of whole pages, one of whole pages that are paged
+    for (pool, bytes) in [(0, 0x100), (0, 0x3000), (1, 0x3000)] {
+        let mut lab = Lab::builder().track_leaks().build().unwrap();
+        let allocated = lab.call_kernel("ExAllocatePoolWithTag", &[pool, bytes, TAG]);
+        let block = allocated.unwrap().value;
+        lab.call_kernel("ExFreePoolWithTag", &[block, TAG]).unwrap();
+        assert_eq!(lab.leaks().unwrap().bad_frees, []);
+        lab.call_kernel("ExFreePoolWithTag", &[block, TAG])
+            .unwrap_err();
+
+        let report = lab.leaks().unwrap();
+        let [free] = &report.bad_frees[..] else {
+            panic!("{bytes:#x}: {report}");
+        };
+        assert_eq!((free.block.0, report.bad_free_count), (block, 1));
+        assert_eq!(free.tag.to_string(), "Test");
+        let names = |stack: &poolhit::debugger::CallStack| -> Vec<String> {
+            let frames = stack.frames.iter();
+            frames
+                .map(|frame| frame.symbol.clone().unwrap_or_default())
+                .collect()
+        };
+        let again = names(free.stack.as_ref().unwrap());
+        assert!(again.iter().any(|name| name == "KeBugCheckEx"), "{again:?}");
+        assert!(
+            again.iter().any(|name| name == "ExFreePoolWithTag"),
+            "{again:?}"
+        );
+        let (_, first) = free.freed_before.as_ref().unwrap();
+        assert_eq!(names(first.as_ref().unwrap())[0], "ExFreePoolWithTag");
+        let by = names(free.allocated.as_ref().unwrap());
+        assert_eq!(by[0], "ExAllocatePoolWithTag");
+        assert!(report.to_string().contains("freed a second time"));
+    }
+}

@@ -56,7 +56,8 @@ pub(super) fn chart(report: &LeakReport) -> String {
         HEIGHT - 6.0,
         Number(report.work)
     );
-    for (number, tag) in tags.iter().enumerate() {
+    // What leaks most is drawn last, over the others.
+    for (number, tag) in tags.iter().enumerate().rev() {
         let mut points = String::new();
         let mut last = 0;
         for (at, bytes) in (1_u32..).zip(&tag.bytes_over_time) {

@@ -146,21 +146,22 @@ fn paths(page: &mut String, report: &LeakReport) {
     if report.paths.is_empty() {
         return;
     }
-    page.push_str("<h2>Ways</h2>\n<div class=\"wide\">\n");
+    page.push_str("<h2>Code paths</h2>\n<div class=\"wide\">\n");
     let columns = [("Tag", false)].into_iter().chain(COUNTS);
-    let columns = columns.chain([("Blocks a repetition", true), ("By", false)]);
+    let columns = columns.chain([("Blocks a repetition", true), ("Called by", false)]);
     head(page, "paths", &columns.collect::<Vec<_>>());
     for path in &report.paths {
         let tag = path.tag.to_string();
         let _ = write!(page, "<tr><td><code>{}</code></td>", Escaped(&tag));
         numbers(page, &path.account, path.leaked);
-        let rate = match path.growth {
+        let (rate, shown) = match path.growth {
+            Growth::NotMeasured => (0.0, "–".to_owned()),
+            Growth::Nothing | Growth::OneTime => (0.0, "0".to_owned()),
             Growth::Growing {
-                blocks_per_repeat, ..
-            } => blocks_per_repeat,
-            _ => 0.0,
+                blocks_per_repeat: rate,
+                ..
+            } => (rate, super::words::rate(rate)),
         };
-        let shown = super::words::rate(rate);
         let _ = write!(
             page,
             "<td class=\"number\" data-value=\"{rate}\">{shown}</td>"

@@ -8,7 +8,8 @@ use super::folded::frame_name;
 use super::protobuf::Message;
 use super::words::clean;
 use crate::address::Va;
-use crate::leaks::LeakReport;
+use crate::debugger::CallSite;
+use crate::leaks::{LeakReport, ModuleReport};
 use flate2::{Compression, GzBuilder};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -53,12 +54,7 @@ mod field {
 
 impl Parts {
     /// The location of a frame, from 1 on.
-    fn location(
-        &mut self,
-        report: &LeakReport,
-        frame: &crate::debugger::CallSite,
-        is_leaf: bool,
-    ) -> u64 {
+    fn location(&mut self, modules: &[&ModuleReport], frame: &CallSite, is_leaf: bool) -> u64 {
         // A caller's address is behind its call, and may be the next function's.
         let address = match is_leaf {
             true => frame.address,
@@ -69,8 +65,7 @@ impl Parts {
             return *known;
         }
         let inside = |base: Va, size: u32| address.0.wrapping_sub(base.0) < u64::from(size);
-        let mut modules = report.modules.iter();
-        let mapping = modules.position(|module| {
+        let mapping = modules.iter().position(|module| {
             inside(module.base, module.size) && frame.module.as_deref() == Some(&*module.name)
         });
         let function = self.function(&name);
@@ -134,7 +129,15 @@ pub fn to_pprof(report: &LeakReport) -> Vec<u8> {
         sample_type.number(2, parts.strings.number(unit));
         parts.profile.message(field::SAMPLE_TYPE, &sample_type);
     }
-    for (number, module) in (1..).zip(&report.modules) {
+    // Viewers take the first one for the program that the profile is of.
+    let is_driver = |module: &&ModuleReport| {
+        let mut drivers = report.drivers.iter();
+        drivers.any(|driver| driver.base == module.base && driver.name == module.name)
+    };
+    let (mut modules, others): (Vec<&ModuleReport>, Vec<_>) =
+        report.modules.iter().partition(is_driver);
+    modules.extend(others);
+    for (number, module) in (1..).zip(&modules) {
         let mut mapping = Message::default();
         mapping.number(1, number);
         mapping.number(2, module.base.0);
@@ -147,7 +150,7 @@ pub fn to_pprof(report: &LeakReport) -> Vec<u8> {
         let frames = path.stack.iter().flat_map(|stack| &stack.frames);
         let frames = frames.enumerate();
         let locations: Vec<u64> = frames
-            .map(|(at, frame)| parts.location(report, frame, at == 0))
+            .map(|(at, frame)| parts.location(&modules, frame, at == 0))
             .collect();
         let totals = &path.account.totals;
         let mut label = Message::default();

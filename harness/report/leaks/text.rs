@@ -73,6 +73,9 @@ pub(super) fn summary(report: &LeakReport) -> String {
         .collect();
     let drivers = match &names[..] {
         [] => "No driver".to_owned(),
+        [first, second, third, rest @ ..] if !rest.is_empty() => {
+            format!("{first}, {second}, {third} and {} more", rest.len())
+        }
         names => names.join(", "),
     };
     let kept = kept(report);
@@ -85,7 +88,7 @@ pub(super) fn summary(report: &LeakReport) -> String {
         (ways, _) => format!(
             "{drivers} leaks {}, by {}.",
             held(report.leaked),
-            count(ways, "way")
+            count(ways, "code path")
         ),
     }
 }
@@ -128,8 +131,8 @@ fn write_unload(out: &mut dyn Write, driver: &Driver) -> fmt::Result {
     let [subcode, _, reserved, blocks] = check.parameters;
     writeln!(
         out,
-        "{name} was unloaded and left {}; Driver Verifier stops at this with:\n\
-         {} ({:x})\n\
+        "{name} was unloaded and left {}.\n\
+         Driver Verifier stops at this with {} ({:x})\n\
          Arg1: {subcode:016x}, the driver has not freed its pool before it was unloaded\n\
          Arg2: {name}, the driver's name\n\
          Arg3: {reserved:016x}, reserved\n\
