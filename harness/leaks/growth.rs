@@ -13,7 +13,7 @@
 //! | 1 1 1 1 1 1 1 1 | not growing: kept since the first |
 //! | 1 2 3 4 5 5 5 5 | not growing: a cache that has filled up |
 //!
-//! So a leak at every N-th repetition is found with some 4 N of them, and a cache that takes more than
+//! So a leak at every N-th repetition is found with 5 N of them, and a cache that takes more than
 //! three quarters of all of them to fill up is taken for a leak. Two repetitions are the least, and
 //! ten or more are better. Of more than [`WINDOWS`] ends, neighbours are looked at together, by the
 //! least of them.
@@ -21,7 +21,7 @@
 use super::account::Held;
 
 /// The most ends of repetitions, or groups of neighbours of them, that are kept apart.
-pub const WINDOWS: usize = 16;
+pub const WINDOWS: usize = 32;
 /// The parts that ends are divided into.
 const PARTS: usize = 4;
 
@@ -192,11 +192,18 @@ mod tests {
 
     #[test]
     fn a_leak_at_every_nth_repeat_is_found() {
+        for every in 1..20 {
+            for count in 5 * every..5 * every + 100 {
+                let growth = growth((1..=count).map(|end| end / every));
+                let grows = matches!(growth, Growth::Growing { .. });
+                assert!(grows || count < 2, "{every} {count}");
+            }
+        }
         grows_by((0..20).map(|end| end / 5), 0.2);
         grows_by((0..200).map(|end| end / 7), 1.0 / 7.0);
         grows_by([0, 0, 1, 1, 2, 2, 3, 3], 0.5);
         // a cache beside it, emptied now and then
-        grows_by((0..64).map(|end| end + end % 3 * 20), 1.0);
+        grows_by((0..128).map(|end| end + end % 3 * 20), 1.0);
     }
 
     #[test]

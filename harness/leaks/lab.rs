@@ -15,8 +15,9 @@ use crate::stack::walk::walk;
 /// The longest part of a name that an error quotes, in characters.
 const QUOTED: usize = 64;
 
-/// The block that the kernel has refused to free, if that is what it has stopped for ("Bug Check 0xC2:
-/// BAD_POOL_CALLER"): one within a page has been freed already, or an address is not allocated.
+/// The block that the kernel has refused to free, if that is what it has stopped for: a block that has been
+/// freed already (7), or an address in nonpaged (0x44) or paged pool (0x50) that is not allocated ("Bug Check
+/// 0xC2: BAD_POOL_CALLER" in the debugger's manual).
 fn block_freed_again(check: BugCheck) -> Option<Va> {
     const BAD_POOL_CALLER: u32 = 0xc2;
     match (check.code, check.parameters) {

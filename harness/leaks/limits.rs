@@ -7,9 +7,9 @@ use std::fmt;
 pub struct LedgerLimits {
     /// The most blocks that are allocated at a time; 48 bytes of the host's memory each.
     pub blocks: usize,
-    /// The most ways: a stack and a tag each; some 500 bytes each.
+    /// The most ways: a stack and a tag each; up to 1 KB each.
     pub paths: usize,
-    /// The most tags, each counted anew for other drivers; some 1.5 KB each.
+    /// The most tags, each counted anew for other drivers; some 2 KB each.
     pub tags: usize,
     /// The most blocks that are remembered when they have been freed, for frees that come again.
     pub freed: usize,
