@@ -119,8 +119,8 @@ mod tests {
                 prop_assert!(points.len() <= POINTS);
                 prop_assert_eq!(points.len() as u64, work / clock.step + 1);
                 for (at, point) in (1..).zip(points) {
-                    let until = events.iter().filter(|event| event.0 < at * clock.step);
-                    let expected = until.filter(|event| event.1 == line).next_back();
+                    let mut until = events.iter().filter(|event| event.0 < at * clock.step);
+                    let expected = until.rfind(|event| event.1 == line);
                     prop_assert_eq!(point, expected.map_or(0, |event| event.2));
                 }
             }
