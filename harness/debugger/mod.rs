@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod expression;
 pub(crate) mod probes;
 pub mod range;
+mod requests;
 mod run;
 pub mod search;
 pub mod session;
