@@ -1,15 +1,20 @@
 //! Scenarios: what a program asks of a driver, again and again, so that its leaks show.
 //!
-//! A [`Scenario`] is made of [`Step`]s, in Rust or in a [TOML file](ScenarioFile).
+//! A [`Scenario`] is made of [`Step`]s, in Rust or in a [TOML file](ScenarioFile). A lab with the
+//! [requester](crate::guest::LabBuilder::requester) [does](Scenario::run) what it says.
 
 mod file;
+mod run;
 mod step;
 
 pub use file::{ScenarioError, ScenarioFile};
+pub use run::{Failure, Outcome, Place, RunError};
 pub use step::{Action, BUFFER_LIMIT, Expected, IoctlError, PATH_LIMIT, Step};
 
 /// The most steps in a list of a scenario.
 pub const MOST_STEPS: usize = 10_000;
+/// The most handles that a scenario has open at the same time.
+pub const MOST_HANDLES: usize = 256;
 /// The most repetitions.
 pub const MOST_REPEATS: u32 = 1_000_000;
 

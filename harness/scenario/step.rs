@@ -1,12 +1,13 @@
 //! What a scenario does, step by step.
 
+use crate::guest::{REQUEST_BUFFER, REQUEST_NAME};
 use std::fmt;
 use std::str::FromStr;
 
 /// The most bytes that a step puts in or asks for.
-pub const BUFFER_LIMIT: usize = 1 << 20;
-/// The longest path, in UTF-16 units: that of a `UNICODE_STRING`.
-pub const PATH_LIMIT: usize = 0x7fff;
+pub const BUFFER_LIMIT: usize = REQUEST_BUFFER;
+/// The longest path, in UTF-16 units.
+pub const PATH_LIMIT: usize = REQUEST_NAME;
 
 /// A request of the program's, or something that it waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
