@@ -135,6 +135,9 @@ pub enum RunError {
     Leaks(#[from] LeakError),
 }
 
+/// The most failures that are kept.
+const MOST_FAILURES: usize = 1000;
+
 /// The open handles, with their names.
 #[derive(Default)]
 struct Handles(Vec<(Option<String>, FileHandle)>);
@@ -164,6 +167,19 @@ struct Run<'a> {
 }
 
 impl Scenario {
+    /// Whether its steps open what they need themselves.
+    ///
+    /// ```
+    /// use poolhit::scenario::{Action, Scenario, Step};
+    /// let open = Step::new(Action::Open { path: r"\\.\My".into() });
+    /// let scenario = Scenario { steps: vec![open], ..Scenario::default() };
+    /// assert!(scenario.opens() && !Scenario::default().opens());
+    /// ```
+    pub fn opens(&self) -> bool {
+        let mut steps = self.setup.iter().chain(&self.steps);
+        steps.any(|step| matches!(step.action, Action::Open { .. }))
+    }
+
     /// Does all of it in a lab with the [requester](crate::guest::LabBuilder::requester), and marks the
     /// repetitions for the lab's [leaks](Lab::mark_repeat) if it tracks them. `progress` is told of each
     /// repetition that is done.
@@ -196,11 +212,7 @@ impl Scenario {
         for (index, step) in self.setup.iter().enumerate() {
             run.step(step, Place::Setup(index))?;
         }
-        let opens = |steps: &[Step]| {
-            let mut actions = steps.iter().map(|step| &step.action);
-            actions.any(|action| matches!(action, Action::Open { .. }))
-        };
-        let device = match opens(&self.setup) || opens(&self.steps) {
+        let device = match self.opens() {
             true => None,
             false => self.device.as_deref(),
         };
@@ -339,6 +351,7 @@ impl Run<'_> {
         };
         match self.outcome.failures.iter_mut().find(same) {
             Some(known) => known.times += 1,
+            None if self.outcome.failures.len() == MOST_FAILURES => {}
             None => self.outcome.failures.push(Failure {
                 place,
                 step: step.to_string(),
