@@ -233,7 +233,8 @@ pub fn leaks(options: &LeaksOptions, out: &mut dyn Write) -> Result<bool, LeaksE
         Some(format) => Ok((path.clone(), format)),
         None => Err(LeaksError::Form(path.clone())),
     };
-    let files: Vec<(PathBuf, LeakFormat)> = options.output.iter().map(form).collect::<Result<_, _>>()?;
+    let files: Vec<(PathBuf, LeakFormat)> =
+        options.output.iter().map(form).collect::<Result<_, _>>()?;
     let mut plan = plan(options)?;
     let mut lab = builder(options, &plan)?.build()?;
     choose_device(&lab, &mut plan.scenario)?;

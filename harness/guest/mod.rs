@@ -7,6 +7,7 @@ mod boot;
 mod boot_cache;
 mod bug_check;
 mod call;
+mod driver_links;
 mod images;
 mod import_call;
 mod lab;

@@ -349,9 +349,10 @@ impl Run<'_> {
             }
             _ => false,
         };
+        let is_full = self.outcome.failures.len() == MOST_FAILURES;
         match self.outcome.failures.iter_mut().find(same) {
             Some(known) => known.times += 1,
-            None if self.outcome.failures.len() == MOST_FAILURES => {}
+            None if is_full => {}
             None => self.outcome.failures.push(Failure {
                 place,
                 step: step.to_string(),
