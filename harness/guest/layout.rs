@@ -56,7 +56,7 @@ pub(super) const PEB: Va = Va(0x7ff_fffdf000);
 pub(super) const USER_DATA: Va = Va(0x250000);
 
 /// Where the guest's kernel maps memory that a driver maps for the program.
-const USER_MAPPINGS: Va = Va(0x3000_0000);
+const USER_MAPPINGS: Va = Va(0x10_0000);
 
 /// Ranges that the guest's kernel hands out itself.
 const GUEST_RANGES: [(&str, u64, u64); 4] = [
@@ -65,8 +65,8 @@ const GUEST_RANGES: [(&str, u64, u64); 4] = [
     ("nonpaged pool", 0xfffffa80_00000000, 0x1000_0000),
     (
         "system page table entries",
-        0xfffff880_40000000,
-        0x1000_0000,
+        0xfffff880_03000000,
+        0x190_0000,
     ),
 ];
 
@@ -148,7 +148,7 @@ impl Bases {
         plan.reserve(
             "memory that drivers map for the program",
             USER_MAPPINGS,
-            0x100_0000,
+            0x14_0000,
             false,
         )?;
         plan.reserve("the user-mode loader's data", USER_DATA, 0x10_0000, false)?;
