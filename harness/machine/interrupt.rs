@@ -42,6 +42,10 @@ pub enum InterruptError {
         /// The interrupt's number.
         vector: u8,
     },
+    /// The processor is in the middle of a system call, which the machine makes of several
+    /// instructions.
+    #[error("the processor is in the middle of an instruction")]
+    InsideInstruction,
     /// The handler's gate or the stack is not in memory.
     #[error(transparent)]
     Memory(#[from] MemoryFault),
@@ -104,6 +108,9 @@ impl Machine {
     pub fn deliver_fault(&mut self, fault: &Fault) -> Result<(), InterruptError> {
         let vector = u8::try_from(fault.vector).unwrap_or(u8::MAX);
         self.gate_of(vector)?;
+        if self.gate.contains(fault.address) {
+            return Err(InterruptError::InsideInstruction);
+        }
         let code = fault_code::error_code(self, fault);
         self.settle_fault()?;
         match self.enter_handler(vector, code) {
