@@ -158,6 +158,13 @@ pub fn crash(request: &Request) -> (BugCheck, Lab) {
     (check, lab)
 }
 
+/// The symbol or image that an address is in, and the distance.
+pub fn name_of(lab: &Lab, address: u64) -> String {
+    let modules = lab.modules();
+    let name = modules.nearest(Va(address)).map(|place| place.to_string());
+    name.unwrap_or_default()
+}
+
 /// Events and values.
 pub fn pairs(notes: &[Note]) -> Vec<(u32, u64)> {
     notes.iter().map(|note| (note.event, note.value)).collect()
