@@ -1,10 +1,10 @@
 //! A lab with the driver that raises exceptions, what it is asked for, and its notes.
 
+use poolhit::Lab;
 use poolhit::address::Va;
 use poolhit::guest::{BugCheck, GuestImages, ImageFile, LabBuilder, LabError};
 use poolhit::machine::Exit;
 use poolhit::memory::{ReadMemory, WriteMemory};
-use poolhit::Lab;
 use poolhit_fixtures::prebuilt;
 
 /// The two words in front of the request.
@@ -119,6 +119,22 @@ pub fn notes(lab: &Lab) -> Vec<Note> {
             }
         })
         .collect()
+}
+
+/// Runs until the driver has noted the scenario's end, or the guest stops; the rest of the program's
+/// requests take long.
+pub fn run_to_end(lab: &mut Lab) -> Option<Exit> {
+    const SLICE: u64 = 1 << 16;
+    for _ in 0..64 {
+        let exit = lab.run(lab.machine().work() + SLICE).unwrap();
+        if exit != Exit::Limit {
+            return Some(exit);
+        }
+        if notes(lab).last().map(|note| note.event) == Some(9999) {
+            return None;
+        }
+    }
+    Some(Exit::Limit)
 }
 
 /// Runs a scenario that the guest comes through.

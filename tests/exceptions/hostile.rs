@@ -1,7 +1,7 @@
 //! Stacks, unwind data and scope tables that are destroyed: an exception then ends in a bug check, or
 //! wherever the debris leads, but it ends.
 
-use crate::guest::{Place, Request, ask, crash, lab, name_of, notes};
+use crate::guest::{Place, Request, ask, crash, lab, name_of, notes, run_to_end};
 use crate::kind;
 use poolhit::Lab;
 use poolhit::address::{Rva, Va};
@@ -68,11 +68,11 @@ fn entries(lab: &Lab) -> Vec<(Va, Va)> {
 fn ends(lab: &mut Lab, what: &str) {
     let request = Request::new(FAR_ABOVE, Place::Dispatch, kind::READ_NULL);
     ask(lab, &request);
-    let exit = lab.run(lab.machine().work() + (4 << 20)).unwrap();
+    let exit = run_to_end(lab);
     let ended = match exit {
-        Exit::HardcodedBreakpoint { .. } | Exit::Halt | Exit::Fault(_) => true,
+        None | Some(Exit::HardcodedBreakpoint { .. } | Exit::Halt | Exit::Fault(_)) => true,
         // Code that is gone on with anywhere may loop; the search and the unwinding do not.
-        Exit::Limit => {
+        Some(Exit::Limit) => {
             let at = name_of(lab, lab.machine().instruction_pointer().0);
             !at.starts_with("nt!Rtl")
         }

@@ -15,7 +15,7 @@ mod system_calls;
 mod unhandled;
 
 /// Status values (ntstatus.h).
-pub mod status {
+mod status {
     pub const DATATYPE_MISALIGNMENT: u64 = 0x8000_0002;
     pub const ACCESS_VIOLATION: u64 = 0xc000_0005;
     pub const ILLEGAL_INSTRUCTION: u64 = 0xc000_001d;
@@ -28,7 +28,7 @@ pub mod status {
 }
 
 /// What the driver can raise, by number.
-pub mod kind {
+mod kind {
     pub const READ_NULL: u64 = 0;
     pub const READ_USER: u64 = 1;
     pub const WRITE_USER: u64 = 2;
@@ -47,7 +47,7 @@ pub mod kind {
 }
 
 /// What each is: its status.
-pub fn status_of(kind: u64) -> u64 {
+fn status_of(kind: u64) -> u64 {
     match kind {
         kind::DIVIDE => status::INTEGER_DIVIDE_BY_ZERO,
         kind::UNDEFINED => status::ILLEGAL_INSTRUCTION,

@@ -5,7 +5,7 @@
 use crate::{kind, status_of};
 
 /// What the driver notes.
-pub mod event {
+mod event {
     pub const NOTED: u32 = 200;
     pub const FINALLY: u32 = 201;
     pub const FILTER: u32 = 202;
@@ -167,7 +167,12 @@ impl Model {
             self.note(event::FILTER, u64::from(filter) | code << 8);
             match filter {
                 2 if code & 1 == 0 => {}
-                1 | 2 => return Unwinding { target: number, code },
+                1 | 2 => {
+                    return Unwinding {
+                        target: number,
+                        code,
+                    };
+                }
                 3 if self.filter_raises > 0 => {
                     self.filter_raises -= 1;
                     // The search begins anew where the filter is, above all that it was about.
@@ -175,7 +180,10 @@ impl Model {
                 }
                 4 => {
                     self.note(event::HANDLER, status_of(kind::DIVIDE));
-                    return Unwinding { target: number, code };
+                    return Unwinding {
+                        target: number,
+                        code,
+                    };
                 }
                 _ => {}
             }

@@ -1,10 +1,9 @@
 //! `ProbeForRead` and `ProbeForWrite` against what the WDK says of them, and the limits they go by.
 
-use crate::guest::{ENOUGH, Place, Request, ask, lab, notes, pairs};
+use crate::guest::{Place, Request, ask, lab, notes, pairs, run_to_end};
 use crate::status;
 use poolhit::Lab;
 use poolhit::guest::SavedLab;
-use poolhit::machine::Exit;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -52,7 +51,7 @@ fn results(lab: &mut Lab, probes: &[Probe]) -> Vec<u64> {
     });
     request.program = words.flat_map(u64::to_le_bytes).collect();
     ask(lab, &request);
-    assert_eq!(lab.run(lab.machine().work() + ENOUGH).unwrap(), Exit::Halt);
+    assert_eq!(run_to_end(lab), None);
     let notes = pairs(&notes(lab));
     let (found, rest) = notes.split_at(probes.len());
     let limits = [

@@ -30,11 +30,18 @@ fn at_first_note(scenario: u32, place: Place, argument: u64) -> Session {
     // All notes say the level.
     session.execute("bp nt!KeGetCurrentIrqlExport").unwrap();
     let stop = session.go().unwrap();
-    assert!(matches!(stop.reason, StopReason::Breakpoint { .. }), "{stop:?}");
+    assert!(
+        matches!(stop.reason, StopReason::Breakpoint { .. }),
+        "{stop:?}"
+    );
     session
 }
 
-const SYSTEM_CALL: [&str; 3] = ["IopXxxControlFile", "NtDeviceIoControlFile", "KiSystemServiceCopyEnd"];
+const SYSTEM_CALL: [&str; 3] = [
+    "IopXxxControlFile",
+    "NtDeviceIoControlFile",
+    "KiSystemServiceCopyEnd",
+];
 const PROGRAM: [&str; 4] = [
     "ZwDeviceIoControlFile",
     "DeviceIoControl",
@@ -104,7 +111,11 @@ fn from_a_termination_handler_to_the_program() {
         assert_eq!(kernel.next(), Some(expected), "{names:?}");
     }
     assert_eq!(kernel.next(), None, "{names:?}");
-    let end: Vec<String> = [&SYSTEM_CALL[..], &PROGRAM].concat().iter().map(|it| it.to_string()).collect();
+    let end: Vec<String> = [&SYSTEM_CALL[..], &PROGRAM]
+        .concat()
+        .iter()
+        .map(|it| it.to_string())
+        .collect();
     assert!(names.ends_with(&end), "{names:?}");
 }
 
@@ -113,7 +124,10 @@ fn from_a_termination_handler_to_the_program() {
 fn from_a_double_fault_to_the_program() {
     let request = Request::new(EXHAUST, Place::Dispatch, 0);
     let mut session = Session::new(builder(&request).build().unwrap());
-    assert!(matches!(session.go().unwrap().reason, StopReason::BugCheck(_)));
+    assert!(matches!(
+        session.go().unwrap().reason,
+        StopReason::BugCheck(_)
+    ));
     let names: Vec<String> = session
         .stack(1000)
         .frames
@@ -123,9 +137,17 @@ fn from_a_double_fault_to_the_program() {
     let top: Vec<&str> = names.iter().take(4).map(String::as_str).collect();
     assert_eq!(
         top,
-        ["RtlpBreakWithStatusInstruction", "KeBugCheckEx", "KiDoubleFault", "KiDoubleFaultAbort"]
+        [
+            "RtlpBreakWithStatusInstruction",
+            "KeBugCheckEx",
+            "KiDoubleFault",
+            "KiDoubleFaultAbort"
+        ]
     );
-    assert!(names.iter().any(|name| name == "NtDeviceIoControlFile"), "{names:?}");
+    assert!(
+        names.iter().any(|name| name == "NtDeviceIoControlFile"),
+        "{names:?}"
+    );
 }
 
 /// The driver's own walk with the kernel's `RtlVirtualUnwind` gives the return addresses that the
@@ -143,7 +165,11 @@ fn the_kernels_unwinder_agrees_with_the_debuggers() {
         assert!(notes.iter().all(|note| note.event == 60), "{notes:x?}");
         let walked: Vec<u64> = notes.iter().map(|note| note.value).collect();
         let stack = session.stack(100);
-        let returns: Vec<u64> = stack.frames.iter().map(|frame| frame.return_address.0).collect();
+        let returns: Vec<u64> = stack
+            .frames
+            .iter()
+            .map(|frame| frame.return_address.0)
+            .collect();
         // The driver's first step is out of the function that walks; it stops at the first address that
         // is none of the kernel's.
         assert!(walked.len() >= 6);

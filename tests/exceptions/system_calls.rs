@@ -86,7 +86,10 @@ fn builder(code: Vec<u8>, string: (u16, u64), name: u64) -> LabBuilder {
     let mut bytes = code;
     assert!(bytes.len() < DATA as usize);
     bytes.resize(DATA as usize, 0xcc);
-    let text: Vec<u8> = "\\DosDevices\\Myfault".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let text: Vec<u8> = "\\DosDevices\\Myfault"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     bytes.extend(&text);
     bytes.resize((STRING - TEXT) as usize, 0);
     bytes.extend(string.0.to_le_bytes());
@@ -124,16 +127,44 @@ fn create(handle: u64, attributes: u64, iosb: u64) -> u64 {
 #[test]
 fn files_are_created_for_pointers_that_can_be_used() {
     assert_eq!(create(HANDLE, ATTRIBUTES, IOSB), 0);
-    for bad in [0, NOWHERE, READ_ONLY, KERNEL, NOT_CANONICAL, 0x7ff_ffff_0000] {
-        assert_eq!(create(bad, ATTRIBUTES, IOSB), status::ACCESS_VIOLATION, "{bad:x}");
-        assert_eq!(create(HANDLE, ATTRIBUTES, bad), status::ACCESS_VIOLATION, "{bad:x}");
+    for bad in [
+        0,
+        NOWHERE,
+        READ_ONLY,
+        KERNEL,
+        NOT_CANONICAL,
+        0x7ff_ffff_0000,
+    ] {
+        assert_eq!(
+            create(bad, ATTRIBUTES, IOSB),
+            status::ACCESS_VIOLATION,
+            "{bad:x}"
+        );
+        assert_eq!(
+            create(HANDLE, ATTRIBUTES, bad),
+            status::ACCESS_VIOLATION,
+            "{bad:x}"
+        );
     }
     for bad in [0, NOWHERE, KERNEL, NOT_CANONICAL] {
-        assert_eq!(create(HANDLE, bad, IOSB), status::ACCESS_VIOLATION, "{bad:x}");
+        assert_eq!(
+            create(HANDLE, bad, IOSB),
+            status::ACCESS_VIOLATION,
+            "{bad:x}"
+        );
     }
-    assert_eq!(create(HANDLE + 1, ATTRIBUTES, IOSB), status::DATATYPE_MISALIGNMENT);
-    assert_eq!(create(HANDLE, ATTRIBUTES + 2, IOSB), status::DATATYPE_MISALIGNMENT);
-    assert_eq!(create(HANDLE, ATTRIBUTES, IOSB + 3), status::DATATYPE_MISALIGNMENT);
+    assert_eq!(
+        create(HANDLE + 1, ATTRIBUTES, IOSB),
+        status::DATATYPE_MISALIGNMENT
+    );
+    assert_eq!(
+        create(HANDLE, ATTRIBUTES + 2, IOSB),
+        status::DATATYPE_MISALIGNMENT
+    );
+    assert_eq!(
+        create(HANDLE, ATTRIBUTES, IOSB + 3),
+        status::DATATYPE_MISALIGNMENT
+    );
 }
 
 #[test]
@@ -148,8 +179,14 @@ fn names_are_read_where_they_are() {
         assert_eq!(name((NAME_LENGTH, NAME), bad), status::ACCESS_VIOLATION);
         assert_eq!(name((NAME_LENGTH, bad), STRING), status::ACCESS_VIOLATION);
     }
-    assert_eq!(name((NAME_LENGTH, NAME + 1), STRING), status::DATATYPE_MISALIGNMENT);
-    assert_eq!(name((NAME_LENGTH, NAME), STRING + 1), status::DATATYPE_MISALIGNMENT);
+    assert_eq!(
+        name((NAME_LENGTH, NAME + 1), STRING),
+        status::DATATYPE_MISALIGNMENT
+    );
+    assert_eq!(
+        name((NAME_LENGTH, NAME), STRING + 1),
+        status::DATATYPE_MISALIGNMENT
+    );
     // Longer than what is kept on the stack, and longer than what is there.
     assert_eq!(name((0x300, NAME), STRING), OBJECT_NAME_NOT_FOUND);
     assert_eq!(name((0xfffe, NAME), STRING), status::ACCESS_VIOLATION);

@@ -26,7 +26,10 @@ fn in_a_system_call() {
     for kind in kind::ALL {
         let (check, lab) = crash(&Request::new(UNHANDLED, Place::Dispatch, kind));
         let [code, address, context, zero] = check.parameters;
-        assert_eq!((check.code, code, zero), (0x3b, extended(status_of(kind)), 0));
+        assert_eq!(
+            (check.code, code, zero),
+            (0x3b, extended(status_of(kind)), 0)
+        );
         assert_eq!(context_rip(&lab, context), address);
         if kind == kind::DIVIDE {
             assert_eq!(address, exported(&lab, "SehDivide").0 + 7);
@@ -122,7 +125,10 @@ fn page_faults_at_the_kernels_addresses() {
         let (check, lab) = crash(&Request::new(UNHANDLED, Place::Dispatch, kind));
         let instruction = exported(&lab, name).0;
         assert_eq!(check.code, 0x50);
-        assert_eq!(check.parameters, [0xfffffa80_0fff0000, write, instruction, 0]);
+        assert_eq!(
+            check.parameters,
+            [0xfffffa80_0fff0000, write, instruction, 0]
+        );
         assert_eq!(notes(&lab), []);
     }
 }
@@ -145,7 +151,10 @@ fn stacks_that_come_to_their_ends() {
         // Paging with write protection, and PAE.
         assert_eq!((cr0 & 0x8001_0001, cr4 & 0x20), (0x8001_0001, 0x20));
         let driver = lab.bases().driver.0;
-        assert!((driver..driver + 0x8000).contains(&instruction), "{check:?}");
+        assert!(
+            (driver..driver + 0x8000).contains(&instruction),
+            "{check:?}"
+        );
         if place != Place::DriverEntry {
             // The stack pointer is at the lowest page's start, and what is below is not there.
             let place = name_of(&lab, instruction);

@@ -166,7 +166,11 @@ fn a_driver_that_loses_its_page_tables_does_not_boot() {
             .raw(&[0x0f, 0x22, 0xd8, 0x0f, 0x0b])
             .0;
         let error = boot_error(&code);
-        let known = ["page fault", "page tables lead behind", "bug check 0x0000007e"];
+        let known = [
+            "page fault",
+            "page tables lead behind",
+            "bug check 0x0000007e",
+        ];
         assert!(
             known.iter().any(|what| error.contains(what)),
             "{root:x}: {error}"
@@ -367,7 +371,13 @@ fn a_smashed_kernel_stack_is_walked_to_an_end() {
             assert_page_fault(check, Inside::Nowhere, target, Access::Execute, target);
         } else {
             let information = [0, u64::MAX];
-            assert_exception(check, Inside::Nowhere, ACCESS_VIOLATION, target, information);
+            assert_exception(
+                check,
+                Inside::Nowhere,
+                ACCESS_VIOLATION,
+                target,
+                information,
+            );
         }
         let text = session.execute("k").unwrap();
         assert!(

@@ -138,7 +138,11 @@ pub fn assert_exception(
             assert!(on_stack(third), "{check:?}");
         }
         Inside::Nowhere => {
-            assert_eq!((check.code, [third, fourth]), (0x1e, information), "{check:?}");
+            assert_eq!(
+                (check.code, [third, fourth]),
+                (0x1e, information),
+                "{check:?}"
+            );
         }
     }
 }
