@@ -30,16 +30,13 @@ fn expected(probe: Probe) -> u64 {
         address, length, ..
     } = probe;
     let end = address.checked_add(length);
-    if length == 0 {
-        0
-    } else if address % probe.alignment != 0 {
-        status::DATATYPE_MISALIGNMENT
-    } else if end.is_none_or(|end| end > USER_PROBE_ADDRESS) {
-        status::ACCESS_VIOLATION
-    } else if probe.write && !(STACK.contains(&address) && end.unwrap() <= STACK.end) {
-        status::ACCESS_VIOLATION
-    } else {
-        0
+    let is_user = end.is_some_and(|end| end <= USER_PROBE_ADDRESS);
+    let is_writable = STACK.contains(&address) && end.is_some_and(|end| end <= STACK.end);
+    match (length, address % probe.alignment) {
+        (0, _) => 0,
+        (_, 0) if is_user && (is_writable || !probe.write) => 0,
+        (_, 0) => status::ACCESS_VIOLATION,
+        _ => status::DATATYPE_MISALIGNMENT,
     }
 }
 
