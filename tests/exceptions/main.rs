@@ -7,6 +7,7 @@ mod frames;
 mod guest;
 mod handled;
 mod hostile;
+mod levels;
 mod model;
 mod probes;
 mod programs;
