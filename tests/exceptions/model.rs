@@ -81,17 +81,34 @@ struct Unwinding {
     code: u64,
 }
 
-pub struct Model {
+/// What an exception takes of the stack until it is handled, a frame of [`Op::Call`] with all registers, and
+/// any other frame of the interpreter's; in bytes, and rather too much.
+const EXCEPTION: usize = 0x1800;
+const LARGE_FRAME: usize = 0x980;
+const FRAME: usize = 0x100;
+
+/// What a program does.
+pub struct Outcome {
     pub notes: Vec<(u32, u64)>,
+    /// What it takes of the stack at most, by the model's reckoning.
+    pub stack: usize,
+}
+
+pub struct Model {
+    notes: Vec<(u32, u64)>,
+    stack: usize,
+    most_stack: usize,
     scopes: Vec<Scope>,
     filter_raises: u64,
 }
 
 impl Model {
     /// Runs a program in which filters may raise so many exceptions; gives the notes.
-    pub fn run(program: &[Op], filter_raises: u64) -> Vec<(u32, u64)> {
+    pub fn run(program: &[Op], filter_raises: u64) -> Outcome {
         let mut model = Model {
             notes: Vec::new(),
+            stack: 0,
+            most_stack: 0,
             scopes: Vec::new(),
             filter_raises,
         };
@@ -100,7 +117,24 @@ impl Model {
             model.note(event::ESCAPED, unwinding.code);
         }
         model.note(9999, 0);
-        model.notes
+        Outcome {
+            notes: model.notes,
+            stack: model.most_stack,
+        }
+    }
+
+    fn push(&mut self, bytes: usize) {
+        self.stack += bytes;
+        self.most_stack = self.most_stack.max(self.stack);
+    }
+
+    /// Runs a block in a frame of its own, which stays where an exception is on its way.
+    fn framed(&mut self, bytes: usize, block: &[Op]) -> Result<Flow, Unwinding> {
+        let before = self.stack;
+        self.push(bytes);
+        let flow = self.block(block)?;
+        self.stack = before;
+        Ok(flow)
     }
 
     fn note(&mut self, event: u32, value: u64) {
@@ -123,8 +157,10 @@ impl Model {
                         return Ok(Flow::Returned);
                     }
                 }
-                Op::Call(_, body) => {
-                    let flow = self.block(body)?;
+                Op::Call(shape, body) => {
+                    let large = usize::from(*shape == 1) * LARGE_FRAME;
+                    let dynamic = usize::from(*shape);
+                    let flow = self.framed(3 * FRAME + large + dynamic, body)?;
                     self.note(event::LEFT, u64::from(flow == Flow::Done));
                 }
                 Op::Return => return Ok(Flow::Returned),
@@ -135,24 +171,26 @@ impl Model {
 
     fn finally(&mut self, body: &[Op], rest: &[Op]) -> Result<Flow, Unwinding> {
         self.scopes.push(Scope::Finally);
-        let ended = self.block(body);
+        let ended = self.framed(2 * FRAME, body);
         self.scopes.pop();
         let abnormal = !matches!(ended, Ok(Flow::Done));
         self.note(event::FINALLY, abnormal.into());
         // An exception of its own takes the place of the one that was on its way.
-        self.block(rest)?;
+        self.framed(2 * FRAME, rest)?;
         ended
     }
 
     fn except(&mut self, filter: u8, body: &[Op], rest: &[Op]) -> Result<Flow, Unwinding> {
         self.scopes.push(Scope::Except(filter));
         let own = self.scopes.len();
-        let ended = self.block(body);
+        let before = self.stack;
+        let ended = self.framed(2 * FRAME, body);
         self.scopes.pop();
         match ended {
             Err(unwinding) if unwinding.target == own => {
                 self.note(event::HANDLER, unwinding.code);
-                self.block(rest)
+                self.stack = before;
+                self.framed(2 * FRAME, rest)
             }
             ended => ended,
         }
@@ -160,6 +198,7 @@ impl Model {
 
     /// Asks the filters of all open scopes.
     fn raise(&mut self, code: u64) -> Unwinding {
+        self.push(EXCEPTION);
         for number in (1..=self.scopes.len()).rev() {
             let Scope::Except(filter) = self.scopes[number - 1] else {
                 continue;
@@ -179,6 +218,8 @@ impl Model {
                     return self.raise(PROGRAM_STATUS | 0x100 | code & 0xff);
                 }
                 4 => {
+                    self.push(EXCEPTION);
+                    self.stack -= EXCEPTION;
                     self.note(event::HANDLER, status_of(kind::DIVIDE));
                     return Unwinding {
                         target: number,
