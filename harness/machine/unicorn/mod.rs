@@ -11,6 +11,7 @@ mod error;
 mod hooks;
 mod observed;
 mod registers;
+mod task_priority;
 mod watches;
 mod watching;
 
@@ -22,6 +23,7 @@ use hooks::{State, on_breakpoint, on_instruction};
 use observed::RamView;
 pub use observed::{Observed, Words};
 pub(super) use registers::{Msr, Table, TableRegister};
+pub use task_priority::{TaskPriority, find_sites};
 pub use watches::RETURN_LIMIT;
 pub(super) use watching::Watch;
 
