@@ -42,9 +42,9 @@ pub use make_watcher::Watching;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
 pub use providers::{ListedImport, list_imports};
 pub use requests::{
-    DriverCallError, FileHandle, KERNEL_WORK_ARGUMENTS, NtStatus, READ_WRITE, REQUEST_BUFFER,
-    REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError, RequestStop, Response,
-    Stopped, Ticket, Win32Error,
+    BusDevice, DeviceAction, DriverCallError, FileHandle, KERNEL_WORK_ARGUMENTS, NtStatus,
+    READ_WRITE, REQUEST_BUFFER, REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError,
+    RequestStop, Response, Stopped, SystemPower, Ticket, Win32Error,
 };
 pub use saved_lab::SavedLab;
 pub use unprovided::{ProvidedResult, UnprovidedPolicy, UnprovidedUse, UseKind};

@@ -104,6 +104,16 @@ impl Lab {
         Ok(self.work_place()?.wrapping_add(work::TEXT))
     }
 
+    /// Room for a number that a function gives through a pointer: the end of the text's.
+    pub(super) fn kernel_number(&self) -> Result<Va, RequestError> {
+        Ok(self.kernel_text()?.wrapping_add(TEXT as u64 - 8))
+    }
+
+    /// The number that is there.
+    pub(super) fn read_kernel_number(&self) -> Result<u32, RequestError> {
+        Ok(self.machine().read_u32(self.kernel_number()?)?)
+    }
+
     /// Goes on with a call that something has stopped, behind the break instruction that did if it was
     /// one, and gives the function's value.
     ///

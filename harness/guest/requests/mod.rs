@@ -20,12 +20,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod device_life;
 mod driver_life;
 mod error;
 mod kernel_work;
 mod protocol;
 mod run;
 
+pub use device_life::{BusDevice, DeviceAction, SystemPower};
 pub use driver_life::DriverCallError;
 pub use error::{RequestError, RequestStop, Stopped};
 pub use kernel_work::KERNEL_WORK_ARGUMENTS;

@@ -1,7 +1,7 @@
 //! Running the guest from the program's prompt through a request to the prompt again.
 
 use super::super::lab::Lab;
-use super::super::loaded::ModuleImages;
+use super::super::loaded::{ModuleImages, modules_of_thread};
 use super::protocol::{AnswerKind, Program};
 use super::{FileHandle, READ_WRITE, Request, RequestError, RequestStop, Response, Stopped};
 use crate::address::Va;
@@ -9,6 +9,7 @@ use crate::machine::Exit;
 use crate::memory::ReadMemory;
 use crate::registers::{Gpr, Registers};
 use crate::stack::walk::walk;
+use crate::symbols::Modules;
 
 /// The most work that a request may take by default, in bytes of code retired.
 pub const REQUEST_WORK: u64 = 64 << 20;
@@ -128,6 +129,9 @@ impl Lab {
         if self.is_at_prompt(&program) {
             return Ok(program);
         }
+        if let Some(status) = self.program_exit_status() {
+            return Err(RequestError::Ended(status));
+        }
         if program.is_busy(self)? {
             return Err(RequestError::Unfinished);
         }
@@ -188,24 +192,25 @@ impl Lab {
     }
 
     fn stopped(&self, exit: Exit, reason: RequestStop) -> RequestError {
-        let start = match exit {
+        // Where nothing runs, the program's thread is who waits.
+        let waiting = match exit {
             Exit::Halt => self.waiting_program(),
             _ => None,
         };
-        let start = start.unwrap_or_else(|| self.machine().registers());
+        let (start, modules) =
+            waiting.unwrap_or_else(|| (self.machine().registers(), self.modules()));
         RequestError::Stopped(Box::new(Stopped {
             reason,
             exit,
             address: self.machine().registers().rip(),
-            stack: self.places(&start),
+            stack: self.places(&start, &modules),
         }))
     }
 
     /// Where the frames of a stack are.
-    fn places(&self, start: &Registers) -> Vec<String> {
-        let modules = self.modules();
+    fn places(&self, start: &Registers, modules: &Modules) -> Vec<String> {
         let images = ModuleImages {
-            modules: &modules,
+            modules,
             return_landing: self.machine().return_landing(),
         };
         let walk = walk(start, self.machine(), &images, FRAMES);
@@ -218,8 +223,8 @@ impl Lab {
     }
 
     /// The registers with which the program's first thread goes on where it waits, by the frame that
-    /// `nt!KiSwapContext` (fixtures/guest/ntoskrnl/switch.s) has left on its stack.
-    fn waiting_program(&self) -> Option<Registers> {
+    /// `nt!KiSwapContext` (fixtures/guest/ntoskrnl/switch.s) has left on its stack; and its modules.
+    fn waiting_program(&self) -> Option<(Registers, Modules)> {
         const THREAD_LIST_HEAD: u64 = 0x30;
         const ACTIVE_PROCESS_LINKS: u64 = 0x188;
         const THREAD_LIST_ENTRY: u64 = 0x2f8;
@@ -252,6 +257,9 @@ impl Lab {
         }
         registers.rip = machine.read_u64(at).ok()?;
         registers.set(Gpr::Rsp, at.wrapping_add(8).0);
-        Va(registers.rip).is_kernel().then_some(registers)
+        let modules = modules_of_thread(machine, thread, self.images(), self.bases());
+        Va(registers.rip)
+            .is_kernel()
+            .then_some((registers, modules))
     }
 }
