@@ -249,7 +249,7 @@ impl Pool {
 pub fn in_the_middle(mut allocate: impl FnMut() -> u64) -> u64 {
     const DISTANCE: u64 = 0x410;
     let mut last = [allocate(), allocate(), allocate()];
-    for _ in 0..8 {
+    for _ in 0..64 {
         let [one, two, three] = last;
         let side_by_side = one.wrapping_sub(two) == DISTANCE && two.wrapping_sub(three) == DISTANCE;
         if side_by_side && one >> 12 == three >> 12 {
