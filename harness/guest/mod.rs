@@ -44,7 +44,7 @@ pub use providers::{ListedImport, list_imports};
 pub use requests::{
     BusDevice, DeviceAction, DriverCallError, FileHandle, KERNEL_WORK_ARGUMENTS, NtStatus,
     READ_WRITE, REQUEST_BUFFER, REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError,
-    RequestStop, Response, Stopped, SystemPower, Ticket, Win32Error,
+    RequestStop, Response, SeekFrom, Stopped, SystemPower, Ticket, Win32Error,
 };
 pub use saved_lab::SavedLab;
 pub use unprovided::{ProvidedResult, UnprovidedPolicy, UnprovidedUse, UseKind};
