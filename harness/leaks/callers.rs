@@ -101,6 +101,11 @@ impl Callers {
         }
     }
 
+    /// The kernel's base.
+    pub fn kernel(&self) -> Va {
+        self.kernel
+    }
+
     /// The frames of the last stack captured, from the innermost on.
     #[inline]
     pub fn frames(&self) -> &[CapturedFrame] {

@@ -4,6 +4,7 @@ use super::driver_set::DriverSet;
 use super::error::LeakError;
 use super::limits::LedgerLimits;
 use super::report::{Choice, LeakFilter, LeakReport, add_refused_free, report};
+use super::source::find_driver_lines;
 use super::tracker::LeakTracker;
 use super::unload::Unload;
 use crate::address::Va;
@@ -127,7 +128,8 @@ impl Lab {
                 return_landing: machine.return_landing(),
             };
             let walk = walk(&machine.registers(), machine, &images, FRAME_LIMIT);
-            let stack = CallStack::name(walk, &modules);
+            let mut stack = CallStack::name(walk, &modules);
+            find_driver_lines(&mut stack, &modules, self.bases().kernel);
             add_refused_free(&mut report, tracker, block, stack);
         }
         Ok(report)

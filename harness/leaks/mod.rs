@@ -36,6 +36,7 @@ mod ledger;
 mod limits;
 mod path;
 mod report;
+mod source;
 mod timeline;
 mod tracker;
 mod unload;

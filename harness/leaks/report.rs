@@ -8,6 +8,7 @@ use super::growth::Growth;
 use super::ledger::Ledger;
 use super::limits::Lost;
 use super::path::LiveBlock;
+use super::source::find_driver_lines;
 use super::tracker::LeakTracker;
 use crate::address::Va;
 use crate::debugger::CallStack;
@@ -323,14 +324,15 @@ fn names(tracker: &LeakTracker, drivers: DriverSet) -> Vec<String> {
     these.map(|(_, driver)| driver.name.clone()).collect()
 }
 
-/// A stack with names; its modules are put with the others.
+/// A stack with names, and with the drivers' source lines; its modules are put with the others.
 fn named(
     tracker: &LeakTracker,
     stack: StackId,
     all: &mut BTreeMap<(Va, String), ModuleReport>,
 ) -> Option<CallStack> {
     let (at, frames, end, modules) = tracker.stack(stack)?;
-    let named: CallStack = CallStack::of_capture(at, frames, end, modules);
+    let mut named = CallStack::of_capture(at, frames, end, modules);
+    find_driver_lines(&mut named, modules, tracker.kernel());
     for frame in &named.frames {
         let Some(module) = modules.containing(frame.address) else {
             continue;

@@ -137,6 +137,11 @@ impl LeakTracker {
         }
     }
 
+    /// Where the kernel is.
+    pub(super) fn kernel(&self) -> Va {
+        self.callers.kernel()
+    }
+
     /// A stack: where it starts, its frames, why it ends, and the modules that it went through.
     pub(super) fn stack(
         &self,

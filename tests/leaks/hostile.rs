@@ -9,6 +9,7 @@ use poolhit::leaks::{
 use poolhit::report::leaks;
 use poolhit::stack::frame::FrameTrust;
 use poolhit::stack::walk::WalkEnd;
+use poolhit::symbols::SourceLine;
 use poolhit::tag::Tag;
 use proptest::prelude::*;
 
@@ -36,6 +37,11 @@ fn with_names(names: &[impl AsRef<str>]) -> LeakReport {
         symbol: at.is_multiple_of(2).then(|| name(at + 1)),
         offset: 7,
         trust: FrameTrust::UnwindInfo,
+        source: Some(SourceLine {
+            file: name(at + 2),
+            line: 7,
+            column: Some(3),
+        }),
     };
     let stack = CallStack {
         frames: (0..names.len()).map(frame).collect(),
@@ -169,9 +175,13 @@ fn check(names: &[impl AsRef<str>]) {
 
     let github = leaks::to_github(&report);
     assert!(is_text(&github) && github.lines().count() == 1);
-    let command = github.strip_prefix("::error title=").unwrap();
-    let (title, _) = command.split_once("::").unwrap();
-    assert!(!title.contains([':', ',']), "{title}");
+    let command = github.strip_prefix("::error ").unwrap();
+    let (properties, _) = command.split_once("::").unwrap();
+    assert!(!properties.contains(':'), "{properties}");
+    let properties = properties
+        .split(',')
+        .map(|one| one.split_once('=').unwrap().0);
+    assert!(properties.eq(["file", "line", "col", "title"]), "{github}");
     let escapes = github.split('%').skip(1);
     for escape in escapes {
         assert!(

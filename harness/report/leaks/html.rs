@@ -3,12 +3,11 @@
 
 use super::chart::chart;
 use super::flame::to_flame_graph;
-use super::markup::Escaped;
-use super::text::{summary, write_text};
-use super::words::{Number, count, growth, sizes};
+use super::markup::{Escaped, EscapedLine};
+use super::text::{summary, write_frames, write_text};
+use super::words::{Number, count, growth, sizes, source};
 use crate::debugger::CallStack;
 use crate::leaks::{Account, Growth, Held, LeakReport, PathReport};
-use crate::report::stack::write_stack;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("page.css");
@@ -59,10 +58,9 @@ pub fn to_html(report: &LeakReport) -> String {
     paths(&mut page, report);
     let mut text = String::new();
     let _ = write_text(&mut text, report);
-    let lines: Vec<String> = text.lines().map(|line| Escaped(line).to_string()).collect();
     let text = format!(
         "<details><summary>All of it</summary><pre>{}</pre></details>\n",
-        lines.join("\n")
+        escaped_lines(&text)
     );
     section(&mut page, "As text", &text);
     let _ = write!(page, "<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
@@ -180,10 +178,15 @@ fn by(page: &mut String, path: &PathReport) {
         frames.find(|frame| frame.module.as_ref().is_some_and(is_driver))
     });
     let caller = caller.map_or("(the kernel)".to_owned(), ToString::to_string);
+    let line = path.source().map(|line| {
+        let line = source(line);
+        format!(" <span class=\"dim\">{}</span>", EscapedLine(&line))
+    });
     let _ = write!(
         page,
-        "<td><details><summary><code>{}</code></summary><p>{}; sizes {}</p><pre>{}</pre></details></td>",
+        "<td><details><summary><code>{}</code>{}</summary><p>{}; sizes {}</p><pre>{}</pre></details></td>",
         Escaped(&caller),
+        line.unwrap_or_default(),
         growth(path.growth),
         sizes(&path.account.sizes),
         listing(path.stack.as_ref()),
@@ -192,10 +195,11 @@ fn by(page: &mut String, path: &PathReport) {
 
 fn listing(stack: Option<&CallStack>) -> String {
     let mut text = String::new();
-    match stack {
-        Some(stack) => _ = write_stack(&mut text, stack),
-        None => text.push_str("(the stack was not kept)"),
-    }
-    let lines: Vec<String> = text.lines().map(|line| Escaped(line).to_string()).collect();
-    lines.join("\n")
+    let _ = write_frames(&mut text, stack);
+    escaped_lines(&text)
+}
+
+fn escaped_lines(text: &str) -> String {
+    let lines = text.lines().map(|line| EscapedLine(line).to_string());
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -86,6 +86,12 @@ fn frame(frame: &CallSite) -> JsonValue {
         keys.extend(name.as_deref().map(|name| (key, name.into())));
     }
     keys.push(("offset", frame.offset.into()));
+    if let Some(source) = &frame.source {
+        keys.push(("file", source.file.as_str().into()));
+        keys.push(("line", u64::from(source.line).into()));
+        let column = source.column.map(u64::from);
+        keys.extend(column.map(|column| ("column", column.into())));
+    }
     JsonValue::Object(keys)
 }
 

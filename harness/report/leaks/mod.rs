@@ -6,7 +6,7 @@
 //! | browsers | [`to_html`]: one page with sortable tables and pictures |
 //! | programs | [`to_json`] |
 //! | profilers | [`to_pprof`], [`to_folded`], [`to_flame_graph`] |
-//! | GitHub Actions | [`to_github`] |
+//! | GitHub Actions | [`to_github`], [`to_github_in`] |
 //! | tests | [`assert_no_leaks!`](crate::assert_no_leaks) |
 //!
 //! The same report gives the same bytes. Names of modules and symbols come from images, PDBs and guest
@@ -22,13 +22,14 @@ mod json;
 mod markup;
 mod pprof;
 mod protobuf;
+mod source_path;
 mod text;
 mod words;
 
 pub use assert::{Leaks, assert_none};
 pub use flame::to_flame_graph;
 pub use folded::to_folded;
-pub use github::{ANNOTATIONS, to_github};
+pub use github::{ANNOTATIONS, to_github, to_github_in};
 pub use html::to_html;
 pub use json::{JSON_VERSION, to_json};
 pub use pprof::to_pprof;

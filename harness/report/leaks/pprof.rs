@@ -2,16 +2,17 @@
 //! (github.com/google/pprof, `proto/profile.proto`).
 //!
 //! Samples have four values: `allocations`, `frees` and `inuse_objects` count blocks, `inuse_space`
-//! bytes. Each has the tag as a label, so `pprof -tagfocus=tag=Lea2` shows one tag alone.
+//! bytes. Each has the tag as a label, so `pprof -tagfocus=tag=Lea2` shows one tag alone. Frames of
+//! drivers have their source files and lines, if their PDBs do: `pprof -lines` shows them.
 
 use super::folded::frame_name;
 use super::protobuf::Message;
-use super::words::clean;
+use super::words::{clean, text_of};
 use crate::address::Va;
 use crate::debugger::CallSite;
 use crate::leaks::{LeakReport, ModuleReport};
 use flate2::{Compression, GzBuilder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 /// The strings of a profile, each kept once.
@@ -35,7 +36,8 @@ impl Strings {
 /// What is a part of several samples, with the numbers that it gets.
 struct Parts {
     strings: Strings,
-    functions: BTreeMap<String, u64>,
+    /// By name and source file.
+    functions: BTreeMap<(String, String), u64>,
     /// By address and name: a place in memory may have had several modules.
     locations: BTreeMap<(Va, String), u64>,
     profile: Message,
@@ -68,9 +70,12 @@ impl Parts {
         let mapping = modules.iter().position(|module| {
             inside(module.base, module.size) && frame.module.as_deref() == Some(&*module.name)
         });
-        let function = self.function(&name);
+        let source = frame.source.as_ref();
+        let file = source.map(|source| text_of(&source.file).into_owned());
+        let function = self.function(&name, &file.unwrap_or_default());
         let mut line = Message::default();
         line.number(1, function);
+        line.number(2, source.map_or(0, |source| source.line.into()));
         let mut location = Message::default();
         let number = self.locations.len() as u64 + 1;
         location.number(1, number);
@@ -82,8 +87,9 @@ impl Parts {
         number
     }
 
-    fn function(&mut self, name: &str) -> u64 {
-        if let Some(known) = self.functions.get(name) {
+    fn function(&mut self, name: &str, file: &str) -> u64 {
+        let key = (name.to_owned(), file.to_owned());
+        if let Some(known) = self.functions.get(&key) {
             return *known;
         }
         let number = self.functions.len() as u64 + 1;
@@ -92,10 +98,19 @@ impl Parts {
         function.number(1, number);
         function.number(2, text);
         function.number(3, text);
+        function.number(4, self.strings.number(file));
         self.profile.message(field::FUNCTION, &function);
-        self.functions.insert(name.to_owned(), number);
+        self.functions.insert(key, number);
         number
     }
+}
+
+/// The names of the modules of which frames have source lines.
+fn modules_with_lines(report: &LeakReport) -> BTreeSet<&str> {
+    let stacks = report.paths.iter().filter_map(|path| path.stack.as_ref());
+    let frames = stacks.flat_map(|stack| &stack.frames);
+    let frames = frames.filter(|frame| frame.source.is_some());
+    frames.filter_map(|frame| frame.module.as_deref()).collect()
 }
 
 /// A report as a profile, for `go tool pprof`.
@@ -137,6 +152,7 @@ pub fn to_pprof(report: &LeakReport) -> Vec<u8> {
     let (mut modules, others): (Vec<&ModuleReport>, Vec<_>) =
         report.modules.iter().partition(is_driver);
     modules.extend(others);
+    let with_lines = modules_with_lines(report);
     for (number, module) in (1..).zip(&modules) {
         let mut mapping = Message::default();
         mapping.number(1, number);
@@ -144,6 +160,9 @@ pub fn to_pprof(report: &LeakReport) -> Vec<u8> {
         mapping.number(3, module.base.0.saturating_add(module.size.into()));
         mapping.number(5, parts.strings.number(&clean(&module.image_name)));
         mapping.number(7, 1); // has_functions: nothing is left to look up
+        let has_lines = u64::from(with_lines.contains(&*module.name));
+        mapping.number(8, has_lines); // has_filenames
+        mapping.number(9, has_lines); // has_line_numbers
         parts.profile.message(field::MAPPING, &mapping);
     }
     for path in &report.paths {

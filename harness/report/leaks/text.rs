@@ -3,9 +3,10 @@
 //! First what has leaked in all, then a table of the tags, then each way with its stack as `k` lists it.
 //! Lines have at most 100 columns, but for long names.
 
-use super::words::{Number, clean, count, growth, held, sizes};
+use super::words::{Number, clean, count, growth, held, sizes, source};
 use crate::debugger::CallStack;
 use crate::leaks::{BadFreeReport, Driver, LeakReport, PathReport, TagReport};
+use crate::report::stack::HEADER;
 use std::fmt::{self, Write};
 
 /// Writes a report as text.
@@ -195,6 +196,9 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
 pub(super) fn write_path(out: &mut dyn Write, path: &PathReport) -> fmt::Result {
     let account = &path.account;
     let totals = &account.totals;
+    if let Some(line) = path.source() {
+        writeln!(out, "  source  {}", source(line))?;
+    }
     writeln!(out, "  growth  {}", growth(path.growth))?;
     writeln!(out, "  sizes   {}", sizes(&account.sizes))?;
     writeln!(
@@ -223,15 +227,20 @@ pub(super) fn write_path(out: &mut dyn Write, path: &PathReport) -> fmt::Result 
     write_frames(out, path.stack.as_ref())
 }
 
-/// A stack as `k` lists it.
-fn write_frames(out: &mut dyn Write, stack: Option<&CallStack>) -> fmt::Result {
+/// A stack as `k` lists it, with source lines.
+pub(super) fn write_frames(out: &mut dyn Write, stack: Option<&CallStack>) -> fmt::Result {
     let Some(stack) = stack else {
         return writeln!(out, "(the stack was not kept)");
     };
-    let mut listed = String::new();
-    super::super::stack::write_stack(&mut listed, stack)?;
-    for line in listed.lines() {
-        writeln!(out, "{}", clean(line))?;
+    out.write_str(HEADER)?;
+    for frame in &stack.frames {
+        let name = frame.to_string();
+        let (child_sp, return_address) = (frame.child_sp, frame.return_address);
+        write!(out, "{child_sp} {return_address} {}", clean(&name))?;
+        match &frame.source {
+            Some(line) => writeln!(out, " [{}]", source(line))?,
+            None => writeln!(out)?,
+        }
     }
     Ok(())
 }

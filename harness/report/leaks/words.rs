@@ -1,32 +1,47 @@
 //! Numbers and names as the reports show them.
 
 use crate::leaks::{Growth, Held, Sizes};
+use crate::symbols::SourceLine;
 use std::borrow::Cow;
 use std::fmt;
 
 /// The longest name that is shown, in characters.
 const LONGEST: usize = 200;
 
-/// A name as it can be shown: names come from images, PDBs and guest memory. Characters that are no
-/// text (line ends, escape codes, those that change the direction of writing) become U+FFFD, and what is
-/// longer than 200 characters is cut.
-pub(super) fn clean(name: &str) -> Cow<'_, str> {
-    let is_text = |c: char| {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let ends_line = matches!(c, '\u{2028}' | '\u{2029}');
-        !c.is_control() && !turns && !ends_line
-    };
-    if name.len() <= LONGEST && name.chars().all(is_text) {
+fn is_text(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let ends_line = matches!(c, '\u{2028}' | '\u{2029}');
+    !c.is_control() && !turns && !ends_line
+}
+
+/// A name with nothing but text in it: names come from images, PDBs and guest memory. Characters that
+/// are no text (line ends, escape codes, those that change the direction of writing) become U+FFFD.
+pub(super) fn text_of(name: &str) -> Cow<'_, str> {
+    if name.chars().all(is_text) {
         return Cow::Borrowed(name);
     }
-    let shown = name.chars().take(LONGEST);
-    let mut shown: String = shown
-        .map(|c| if is_text(c) { c } else { '\u{fffd}' })
-        .collect();
-    if name.chars().nth(LONGEST).is_some() {
-        shown.push('…');
+    let shown = name.chars();
+    let shown = shown.map(|c| if is_text(c) { c } else { '\u{fffd}' });
+    Cow::Owned(shown.collect())
+}
+
+/// A name as it can be shown: text, and what is longer than 200 characters is cut.
+pub(super) fn clean(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(LONGEST) {
+        None => text_of(name),
+        Some((end, _)) => Cow::Owned(format!("{}…", text_of(&name[..end]))),
     }
-    Cow::Owned(shown)
+}
+
+/// A source line as it can be shown, as the debugger does it: of a long path it is the end that counts.
+pub(super) fn source(line: &SourceLine) -> String {
+    let file = &line.file;
+    let cut = file.chars().count().saturating_sub(LONGEST);
+    match file.char_indices().nth(cut).filter(|_| cut > 0) {
+        None => format!("{} @ {}", text_of(file), line.line),
+        Some((start, _)) => format!("…{} @ {}", text_of(&file[start..]), line.line),
+    }
 }
 
 /// A number with its thousands set apart: `1,234,567`.
@@ -141,5 +156,18 @@ mod tests {
         );
         assert_eq!(clean(&"ä".repeat(201)), "ä".repeat(200) + "…");
         assert_eq!(clean(&"ä".repeat(200)), "ä".repeat(200));
+    }
+
+    #[test]
+    fn paths_are_cut_in_front() {
+        let line = |file: &str| SourceLine {
+            file: file.into(),
+            line: 7,
+            column: Some(2),
+        };
+        assert_eq!(source(&line("a\n.c")), "a\u{fffd}.c @ 7");
+        let long = "ä".repeat(200) + ".c";
+        assert_eq!(source(&line(&long)), "…".to_owned() + &long[4..] + " @ 7");
+        assert_eq!(source(&line(&long[4..])), long[4..].to_owned() + " @ 7");
     }
 }
