@@ -86,7 +86,7 @@ impl PdbLines {
     /// use poolhit::image::pdb::PdbFile;
     /// use poolhit_fixtures::prebuilt::LEAKY_PDB;
     /// let pdb = PdbFile::parse(LEAKY_PDB.bytes)?;
-    /// let (ranges, error) = pdb.lines()?.ranges();
+    /// let (ranges, error) = pdb.lines().unwrap().ranges();
     /// assert!(ranges.is_sorted_by_key(|range| range.start) && error.is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -119,7 +119,7 @@ impl PdbLines {
     /// use poolhit::image::pdb::PdbFile;
     /// use poolhit_fixtures::prebuilt::LEAKY_PDB;
     /// let pdb = PdbFile::parse(LEAKY_PDB.bytes)?;
-    /// let lines = pdb.lines()?;
+    /// let lines = pdb.lines().unwrap();
     /// let file = lines.ranges().0[0].file;
     /// assert_eq!(lines.file_name(file).as_deref(), Some("/guest/leaky/leaky.c"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
