@@ -98,7 +98,7 @@ fn changes() -> impl Strategy<Value = Change> {
         2 => (any::<bool>(), 1..0x40u64).prop_map(|(user, at)| Change::Base(user, at)),
         1 => (0..2u64, any::<bool>()).prop_map(|(page, present)| Change::Table(page, present)),
         2 => Just(Change::Restore),
-        6 => (1..160_000u64).prop_map(Change::Run),
+        6 => (1..100_000u64).prop_map(Change::Run),
     ]
 }
 
@@ -178,7 +178,7 @@ fn captures_are_walks_whatever_has_changed() {
     let lab = std::cell::RefCell::new(lab);
     let mut runner = TestRunner::new(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(200)
+        ..ProptestConfig::with_cases(400)
     });
     let steps = prop::collection::vec(changes(), 1..30);
     let result = runner.run(&steps, |steps| {
