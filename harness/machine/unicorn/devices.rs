@@ -27,7 +27,11 @@ fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
 
 /// A port is written.
 fn on_port_output(uc: &mut Unicorn<'_, State>, port: u32, size: usize, value: u32) {
-    if refuse_port(uc) || size != 1 || !matches!(port, timer::DATA | timer::CONTROL) {
+    if refuse_port(uc) || size != 1 {
+        return;
+    }
+    if !matches!(port, timer::DATA | timer::CONTROL) {
+        uc.get_data_mut().port.output(port, value as u8);
         return;
     }
     // The block's end: the engine does not say where in the block an `out` of ring 0's is.

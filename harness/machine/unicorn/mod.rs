@@ -260,6 +260,12 @@ impl Engine {
         self.uc.get_data().port.waiting()
     }
 
+    /// The debug port, to look at what has been sent.
+    pub fn sent(&self) -> &DebugPort {
+        &self.uc.get_data().port
+    }
+
+    /// The debug port.
     pub fn port(&mut self) -> &mut DebugPort {
         &mut self.uc.get_data_mut().port
     }
