@@ -11,6 +11,7 @@ mod fault_code;
 mod interrupt;
 mod page_set;
 pub mod paging;
+pub mod pci;
 pub mod probe;
 mod ram;
 mod ring_gate;
@@ -393,6 +394,7 @@ impl Machine {
             self.time(),
             self.engine.ram().size(),
             self.sent_bytes(),
+            self.engine.pci().state(),
         ];
         for value in others.into_iter().chain(self.engine.system_registers()) {
             hash.update(&value.to_le_bytes());

@@ -4,6 +4,7 @@ use super::registers::RareRegisters;
 use super::{Engine, EngineError, Refusal, Uc, hooks};
 use crate::machine::GuestRam;
 use crate::machine::debug_port::DebugPort;
+use crate::machine::pci::PciBus;
 use crate::machine::ring_gate::RingGate;
 use crate::machine::saved_memory::SavedMemory;
 use crate::machine::timer::IntervalTimer;
@@ -54,6 +55,7 @@ pub struct EngineState {
     entry: u64,
     calling: bool,
     port: DebugPort,
+    pci: PciBus,
     timer: IntervalTimer,
     skipped: u64,
     stopped_at: Option<u64>,
@@ -104,6 +106,7 @@ impl Engine {
             entry: state.entry,
             calling: state.calling,
             port: state.port.clone(),
+            pci: state.pci,
             timer: state.timer,
             skipped: state.skipped,
             stopped_at: self.stopped_at,
@@ -152,6 +155,7 @@ impl Engine {
         state.entry = saved.entry;
         state.calling = saved.calling;
         state.port.clone_from(&saved.port);
+        state.pci = saved.pci;
         state.timer = saved.timer;
         state.skipped = saved.skipped;
         state.block_ends = saved.block_ends;

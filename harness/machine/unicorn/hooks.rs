@@ -10,6 +10,7 @@ use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
 use crate::machine::page_set::PageSet;
 use crate::machine::paging::PAGE_SIZE;
+use crate::machine::pci::PciBus;
 use crate::machine::probe::{Point, Probe, Tracer};
 use crate::machine::timer::IntervalTimer;
 use crate::memory::ReadMemory;
@@ -44,6 +45,8 @@ pub struct State {
     /// The run ended in front of a `syscall`, since the guest has moved its entry.
     pub entry_moved: bool,
     pub port: DebugPort,
+    /// The PCI bus.
+    pub pci: PciBus,
     pub timer: IntervalTimer,
     /// Nanoseconds that the processor was halted.
     pub skipped: u64,
@@ -87,6 +90,7 @@ impl State {
             entry: 0,
             entry_moved: false,
             port: DebugPort::default(),
+            pci: PciBus::default(),
             timer: IntervalTimer::default(),
             skipped: 0,
             timer_fired: false,

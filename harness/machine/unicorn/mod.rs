@@ -26,6 +26,7 @@ pub use watches::RETURN_LIMIT;
 use super::debug_port::DebugPort;
 use super::exit::Exit;
 use super::paging::{PAGE_SIZE, translate};
+use super::pci::PciBus;
 use super::probe::{Probe, Tracer};
 use super::ram::GuestRam;
 use super::ring_gate::RingGate;
@@ -258,6 +259,11 @@ impl Engine {
     /// What the guest has not read from the debug port yet.
     pub fn waiting_input(&self) -> Vec<u8> {
         self.uc.get_data().port.waiting()
+    }
+
+    /// The PCI bus.
+    pub fn pci(&self) -> PciBus {
+        self.uc.get_data().pci
     }
 
     /// The debug port, to look at what has been sent.
