@@ -47,6 +47,14 @@ pub enum LabError {
         /// Why not.
         reason: FaultReason,
     },
+    /// An image's code has more places that use CR8 than any driver's.
+    #[error("{image} has more than {limit} instructions that use CR8 in one section")]
+    TaskPriority {
+        /// The image's file name.
+        image: String,
+        /// The most that are watched.
+        limit: usize,
+    },
     /// An option names an image that the lab does not load.
     #[error("no image is called {name}; this lab loads {loaded}")]
     UnknownImage {

@@ -14,7 +14,7 @@ use crate::image::binding::bind_imports_to;
 use crate::image::load_config::DEFAULT_SECURITY_COOKIE;
 use crate::image::section::Section;
 use crate::machine::paging::{Access, AddressSpaceBuilder, PAGE_SIZE};
-use crate::machine::{GuestRam, Machine, Start};
+use crate::machine::{GuestRam, Machine, Start, find_task_priority_sites};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -53,6 +53,12 @@ mod extension {
     pub const PAGED_POOL_LIMIT: u64 = 0x80;
 }
 
+/// `_KPCR.Irql`, where the kernel keeps the interrupt request level: CR8's value.
+const PCR_IRQL: u64 = 0x50;
+/// The most places in one image that may use CR8: each costs the engine a hook. The largest drivers have
+/// some hundreds.
+const TASK_PRIORITY_SITES: usize = 1 << 14;
+
 /// What the pools may have, in bytes; 0 leaves it to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct PoolLimits {
@@ -73,8 +79,11 @@ pub(super) fn load(
     let mut space = AddressSpaceBuilder::new(&ram)?;
     let placed = place(images, bases);
     let mut bound = BoundImports::default();
+    let mut sites = Vec::new();
     for &image in &placed {
-        map_image(&mut space, image, &placed, provisions, &mut bound)?;
+        map_image(
+            &mut space, image, &placed, provisions, &mut bound, &mut sites,
+        )?;
     }
     processor::map(&mut space)?;
     shared_user_data::map(&mut space)?;
@@ -97,7 +106,9 @@ pub(super) fn load(
         stack,
         argument: argument.0,
     };
-    Ok((Machine::new(ram, &start)?, bound))
+    let mut machine = Machine::new(ram, &start)?;
+    machine.set_task_priority(layout::PCR[BOOT_PROCESSOR].wrapping_add(PCR_IRQL), sites)?;
+    Ok((machine, bound))
 }
 
 /// Everything loaded, the kernel first.
@@ -114,6 +125,7 @@ fn map_image(
     placed: &[Provider<'_>],
     provisions: &Provisions,
     bound: &mut BoundImports,
+    sites: &mut Vec<Va>,
 ) -> Result<(), LabError> {
     let mut bytes = image.layout(base)?;
     let importer: Arc<str> = image.name().into();
@@ -155,6 +167,29 @@ fn map_image(
             base + section.rva,
             bytes.get(start..end).unwrap_or_default(),
         )?;
+        if !user && section.executable {
+            let code = bytes.get(start..end).unwrap_or_default();
+            note_task_priority_sites(image, code, base + section.rva, sites)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the places in a section of code that may use CR8.
+fn note_task_priority_sites(
+    image: &PeImage,
+    code: &[u8],
+    at: Va,
+    sites: &mut Vec<Va>,
+) -> Result<(), LabError> {
+    let limit = sites.len() + TASK_PRIORITY_SITES;
+    let found = find_task_priority_sites(code, at);
+    sites.extend(found.take(limit + 1 - sites.len()));
+    if sites.len() > limit {
+        return Err(LabError::TaskPriority {
+            image: image.name().to_owned(),
+            limit: TASK_PRIORITY_SITES,
+        });
     }
     Ok(())
 }

@@ -16,6 +16,20 @@ const RESERVED_FLAG: u64 = 1 << 1;
 /// and VM.
 const CLEARED_BY_INTERRUPTS: u64 = INTERRUPT_FLAG | 1 << 8 | 1 << 14 | 1 << 16 | 1 << 17;
 
+/// The exception of a fault that cannot be delivered.
+const DOUBLE_FAULT: u8 = 8;
+/// Offsets in the task state segment (Intel SDM volume 3, figure 8-11): the stack of ring 0, and in
+/// front of the stacks that gates ask for, which are counted from 1.
+const TASK_RSP0: u64 = 0x4;
+const TASK_IST: u64 = 0x1c;
+
+/// What an interrupt gate says.
+struct Gate {
+    handler: Va,
+    /// The number of the stack that the handler wants; 0 for none of its own.
+    stack: u8,
+}
+
 /// An interrupt could not be delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InterruptError {
@@ -28,6 +42,10 @@ pub enum InterruptError {
         /// The interrupt's number.
         vector: u8,
     },
+    /// The processor is in the middle of a system call, which the machine makes of several
+    /// instructions.
+    #[error("the processor is in the middle of an instruction")]
+    InsideInstruction,
     /// The handler's gate or the stack is not in memory.
     #[error(transparent)]
     Memory(#[from] MemoryFault),
@@ -81,28 +99,43 @@ impl Machine {
     }
 
     /// Delivers the fault that the last run ended with through the guest's interrupt descriptor
-    /// table, with the error code that the processor would push (Intel SDM volume 3, 6.13).
+    /// table, with the error code that the processor would push (Intel SDM volume 3, 6.13). Where the
+    /// stack cannot take the frame, that is a double fault, which is delivered in its place (6.15,
+    /// "Interrupt 8"): a guest that has a gate and a stack for it sees its stacks' ends.
     ///
     /// # Errors
-    /// The guest has no gate for it, or no stack to push onto.
+    /// The guest has no gate for it, or no stack to push onto, not even a double fault's.
     pub fn deliver_fault(&mut self, fault: &Fault) -> Result<(), InterruptError> {
         let vector = u8::try_from(fault.vector).unwrap_or(u8::MAX);
         self.gate_of(vector)?;
+        if self.gate.contains(fault.address) {
+            return Err(InterruptError::InsideInstruction);
+        }
         let code = fault_code::error_code(self, fault);
         self.settle_fault()?;
-        self.enter_handler(vector, code)
+        match self.enter_handler(vector, code) {
+            Err(InterruptError::Memory(fault)) if vector != DOUBLE_FAULT => {
+                let doubled = self.enter_handler(DOUBLE_FAULT, Some(0));
+                doubled.map_err(|error| match error {
+                    InterruptError::Engine(_) => error,
+                    _ => InterruptError::Memory(fault),
+                })
+            }
+            delivered => delivered,
+        }
     }
 
     /// Pushes the frame of an interrupt or exception and goes to its handler.
     fn enter_handler(&mut self, vector: u8, code: Option<u32>) -> Result<(), InterruptError> {
         let before = self.engine.registers();
-        let handler = self.gate_of(vector)?;
+        let Gate { handler, stack } = self.gate_of(vector)?;
         let ring = self.privilege_level();
         let (cs, ss) = (self.engine.code_selector(), self.engine.stack_selector());
-        let top = if ring == 3 {
-            self.read_u64(Va(self.engine.table(Table::Task).base).wrapping_add(4))?
-        } else {
-            before.rsp().0
+        let task = Va(self.engine.table(Table::Task).base);
+        let top = match (stack, ring) {
+            (0, 3) => self.read_u64(task.wrapping_add(TASK_RSP0))?,
+            (0, _) => before.rsp().0,
+            (number, _) => self.read_u64(task.wrapping_add(TASK_IST + u64::from(number) * 8))?,
         };
         let words = [
             before.rip,
@@ -139,8 +172,8 @@ impl Machine {
         Ok(())
     }
 
-    /// The handler in an interrupt gate (Intel SDM volume 3, figure 6-8).
-    fn gate_of(&self, vector: u8) -> Result<Va, InterruptError> {
+    /// An interrupt gate (Intel SDM volume 3, figure 6-8).
+    fn gate_of(&self, vector: u8) -> Result<Gate, InterruptError> {
         let table = self.engine.table(Table::Idt);
         let offset = u64::from(vector) * 16;
         if offset + 15 > u64::from(table.limit) {
@@ -151,7 +184,10 @@ impl Machine {
         if low >> 47 & 1 == 0 {
             return Err(InterruptError::NoGate { vector });
         }
-        Ok(Va(low & 0xffff | low >> 32 & 0xffff_0000 | high << 32))
+        Ok(Gate {
+            handler: Va(low & 0xffff | low >> 32 & 0xffff_0000 | high << 32),
+            stack: (low >> 32 & 7) as u8,
+        })
     }
 
     /// Makes the engine forget a fault that it still takes for being delivered.

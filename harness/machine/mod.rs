@@ -35,7 +35,8 @@ use crate::registers::{Gpr, Registers};
 use paging::translate;
 use probe::{Probe, Tracer};
 use std::any::Any;
-use unicorn::{Engine, Msr, TableRegister};
+pub(crate) use unicorn::find_sites as find_task_priority_sites;
+use unicorn::{Engine, Msr, TableRegister, TaskPriority};
 use xxhash_rust::xxh3::Xxh3;
 
 /// What the loader sets up before the processor starts.
@@ -113,6 +114,26 @@ impl Machine {
             fault_pending: false,
             broken: None,
         })
+    }
+
+    /// Keeps CR8, the task-priority register, in a byte of memory, for the instructions at these addresses;
+    /// without that, the engine loses what is written to it. For a machine that has not run yet.
+    ///
+    /// The processor has no interrupt controller: what interrupts may come does not depend on CR8.
+    ///
+    /// # Errors
+    /// There is no memory at the byte's address, or the engine refuses.
+    pub(crate) fn set_task_priority(
+        &mut self,
+        byte: Va,
+        sites: Vec<Va>,
+    ) -> Result<(), EngineError> {
+        let byte = self.translate(byte, 0).map_err(|_| EngineError {
+            doing: "keep the task priority",
+            reason: "there is no memory for it",
+        })?;
+        let byte = byte.physical;
+        self.engine.set_task_priority(TaskPriority { byte, sites })
     }
 
     /// Runs the guest until it stops or has done `work_limit` units of work in all.

@@ -230,7 +230,7 @@ impl Capturer {
             let frame = CapturedFrame::new(Va(sp), Va(return_address), trust);
             self.frames.push(frame);
             trust = rule.trust;
-            if return_address == 0 {
+            if return_address == 0 && !is_machine_frame {
                 return Ok(WalkEnd::ReturnAddressZero);
             }
             if caller_sp <= sp {

@@ -3,7 +3,8 @@
 //! A walk lists what WinDbg's `k` lists, a frame a row: [`Frame::child_sp`],
 //! [`Frame::return_address`], and the symbol of [`Frame::code`]. A frame that returns to address zero
 //! is the last (threads start so), and is listed; so is one that returns to code outside the guest
-//! ([`UnwindModules::is_outside`]). An address that lies in no image, or in a function
+//! ([`UnwindModules::is_outside`]). Behind a machine frame address zero is a place like any other: a null
+//! pointer has been called. An address that lies in no image, or in a function
 //! without unwind data below another, does not end the walk: WinDbg takes what is at the stack
 //! pointer for the return address and lists on, raw addresses if it must, and so does this;
 //! [`FrameTrust::Guess`] marks the frames that were found so.
@@ -186,7 +187,8 @@ impl<'a> Walker<'a> {
     /// Why the walk must not go on from a frame at `from` to its caller, if it must not.
     fn end_before(&mut self, from: Va, caller: &Unwound) -> Option<WalkEnd> {
         let to = caller.registers.rsp();
-        if caller.registers.rip == 0 {
+        // Code that was interrupted at address zero has called it.
+        if caller.registers.rip == 0 && caller.trust != FrameTrust::MachineFrame {
             return Some(WalkEnd::ReturnAddressZero);
         }
         if to > from {

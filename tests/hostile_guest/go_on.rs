@@ -81,7 +81,6 @@ fn comes_again(session: &mut Session, name: &str, ring: u8, vector: u32, accesse
 fn the_same_fault_comes_again() {
     for (name, code, vector, accessed) in faults() {
         comes_again(&mut with_program(&code), name, 3, vector, accessed);
-        comes_again(&mut with_system_call(&code).0, name, 0, vector, accessed);
     }
     comes_again(&mut with_program(&[0xcd, 0x80]), "int 80h", 3, 0x80, None);
     for address in NOWHERE {
@@ -98,12 +97,18 @@ fn the_same_fault_comes_again() {
 fn the_same_bug_check_comes_again() {
     for address in NOWHERE {
         for (name, access, wanted) in ACCESSES {
-            let (mut session, at) = with_system_call(&reach(address, access));
+            // A call, so that the stack leads back from where there is no code.
+            let access = match wanted {
+                Access::Execute => [0xff, 0xd0],
+                _ => access,
+            };
+            let (mut session, at) = with_body_of_system_call(&reach(address, access));
             let instruction = match wanted {
                 Access::Execute => address,
                 _ => at.0 + 10,
             };
-            let expected = page_fault(address, wanted, instruction);
+            let expected = bug_check(&mut session);
+            assert_page_fault(expected, Inside::SystemCall, address, wanted, instruction);
             repeats(&mut session, name, 0, bug_check, expected);
             // The stack leads from the bug check to the instruction.
             let frames = session.stack(64).frames;
@@ -112,6 +117,34 @@ fn the_same_bug_check_comes_again() {
             let behind = handler.map(|handler| frames[handler + 1].address);
             assert_eq!(behind, Some(Va(instruction)), "{name}: {frames:?}");
         }
+    }
+    for (name, code, vector, _) in faults() {
+        let (mut session, at) = with_body_of_system_call(&code);
+        let expected = bug_check(&mut session);
+        let status = match vector {
+            0 => 0xffff_ffff_c000_0094,
+            6 => 0xffff_ffff_c000_001d,
+            _ => ACCESS_VIOLATION,
+        };
+        match name {
+            // UNEXPECTED_KERNEL_MODE_TRAP, EXCEPTION_DOUBLE_FAULT: there is no stack.
+            "push, not canonical" => {
+                assert_eq!((expected.code, expected.parameters[0]), (0x7f, 8));
+                assert_eq!(expected.parameters[3], at.0 + 10);
+            }
+            _ => {
+                let instruction = expected.parameters[1];
+                // The stack does not lead back from where the code has jumped.
+                let (inside, information) = match instruction {
+                    NOT_CANONICAL => (Inside::Nowhere, [0, u64::MAX]),
+                    _ => (Inside::SystemCall, [0; 2]),
+                };
+                let is_near = inside == Inside::Nowhere || instruction - at.0 < 16;
+                assert!(is_near, "{name}: {expected:?}");
+                assert_exception(expected, inside, status, instruction, information);
+            }
+        }
+        repeats(&mut session, name, 0, bug_check, expected);
     }
     // UNEXPECTED_KERNEL_MODE_TRAP, without the vector
     let unexpected = BugCheck {
@@ -161,9 +194,11 @@ fn a_patched_cause_lets_the_guest_go_on() {
     let exit_status = Some(0x77);
     assert_eq!(go(&mut session).reason, StopReason::Idle { exit_status });
 
-    // in the kernel: fault, and fail the call
+    // in the kernel: it may be patched where the fault is about to come, and fails the call
     let (mut session, at) = with_system_call(&[0x0f, 0x0b, 0xb8, 0x0d, 0, 0, 0xc0, 0xc3]);
-    assert_eq!(fault(&mut session), (6, None));
+    session.execute(&format!("bp {at}")).unwrap();
+    assert_eq!(go(&mut session).address, at);
+    session.execute("bc *").unwrap();
     session.write(at, &[0x90, 0x90]).unwrap();
     // Every one of the program's 2048 requests fails.
     session.set_budget(100 << 20);

@@ -55,15 +55,28 @@ fn boot_bug_check(code: &[u8]) -> BugCheck {
 
 #[test]
 fn a_driver_that_faults_does_not_boot() {
-    refuses(&[0x0f, 0x0b], "invalid opcode", 0);
     refuses(&[0xf4], "it went idle", 1);
     refuses(&[0xfa, 0xf4], "it went idle", 2);
     refuses(&[0xcc], "a breakpoint instruction", 0);
-    refuses(&[0x31, 0xc9, 0xf7, 0xf1], "divide error", 2);
+    fresh_lab_works();
+}
+
+/// Exceptions that nobody handles, in the thread that loads drivers.
+#[test]
+fn a_driver_that_raises_an_exception_is_a_bug_check() {
     let frame = [
         0x6a, 0x50, 0x6a, 0x50, 0x6a, 0x50, 0x6a, 0x50, 0x6a, 0x50, 0x48, 0xcf,
     ];
-    refuses(&frame, "general protection", 10);
+    let cases: [(&[u8], u64, u64); 3] = [
+        (&[0x0f, 0x0b], 0, 0xffff_ffff_c000_001d), // ud2: STATUS_ILLEGAL_INSTRUCTION
+        (&[0x31, 0xc9, 0xf7, 0xf1], 2, 0xffff_ffff_c000_0094), // STATUS_INTEGER_DIVIDE_BY_ZERO
+        (&frame, 10, ACCESS_VIOLATION),            // iretq: general protection
+    ];
+    for (code, offset, status) in cases {
+        let check = boot_bug_check(code);
+        let thread = Inside::SystemThread;
+        assert_exception(check, thread, status, DRIVER_CODE + offset, [0; 2]);
+    }
     fresh_lab_works();
 }
 
@@ -80,7 +93,9 @@ fn a_driver_that_faults_is_a_bug_check() {
     for address in [0x1234_5678, 0xfffffa80_0eee0000] {
         for (bytes, access) in [([0x8b, 0x00], Access::Read), ([0x89, 0x00], Access::Write)] {
             let code = Code::default().set(RAX, address).raw(&bytes).0;
-            bug_checks(&code, page_fault(address, access, DRIVER_CODE + 10));
+            let check = boot_bug_check(&code);
+            let thread = Inside::SystemThread;
+            assert_page_fault(check, thread, address, access, DRIVER_CODE + 10);
         }
     }
     fresh_lab_works();
@@ -113,7 +128,8 @@ fn a_driver_that_faults_at_a_raised_level_is_a_bug_check() {
 fn a_driver_that_jumps_away_does_not_boot() {
     let jump = |target| Code::default().set(RAX, target).raw(&[0xff, 0xe0]).0;
     for target in [0, 0xfffffa80_0eee0000] {
-        bug_checks(&jump(target), page_fault(target, Access::Execute, target));
+        let check = boot_bug_check(&jump(target));
+        assert_page_fault(check, Inside::SystemThread, target, Access::Execute, target);
     }
     // the program's stack, the kernel's data, paged pool: ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, with
     // the contents of the page table entry
@@ -150,7 +166,11 @@ fn a_driver_that_loses_its_page_tables_does_not_boot() {
             .raw(&[0x0f, 0x22, 0xd8, 0x0f, 0x0b])
             .0;
         let error = boot_error(&code);
-        let known = ["page fault", "page tables lead behind", "invalid opcode"];
+        let known = [
+            "page fault",
+            "page tables lead behind",
+            "bug check 0x0000007e",
+        ];
         assert!(
             known.iter().any(|what| error.contains(what)),
             "{root:x}: {error}"
@@ -346,11 +366,18 @@ fn a_smashed_kernel_stack_is_walked_to_an_end() {
         let (mut session, _) = with_system_call(&code.0);
         // Where it returns to: an address of the program's half or the kernel's, or neither.
         let target = u64::from_ne_bytes([byte; 8]);
+        let check = bug_check(&mut session);
         if target >> 47 == 0 || target >> 47 == 0x1_ffff {
-            let check = bug_check(&mut session);
-            assert_eq!(check, page_fault(target, Access::Execute, target));
+            assert_page_fault(check, Inside::Nowhere, target, Access::Execute, target);
         } else {
-            assert_eq!(fault(&mut session), (13, None));
+            let information = [0, u64::MAX];
+            assert_exception(
+                check,
+                Inside::Nowhere,
+                ACCESS_VIOLATION,
+                target,
+                information,
+            );
         }
         let text = session.execute("k").unwrap();
         assert!(

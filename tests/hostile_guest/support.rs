@@ -45,6 +45,14 @@ pub fn with_system_call(code: &[u8]) -> (Session, Va) {
     (session, at)
 }
 
+/// The same behind the prologue that the function's unwind data tell of, so that its stack can be walked;
+/// the address is that of `code`.
+pub fn with_body_of_system_call(code: &[u8]) -> (Session, Va) {
+    const PROLOGUE: [u8; 4] = [0x48, 0x83, 0xec, 0x68]; // sub rsp, 68h
+    let (session, at) = with_system_call(&[&PROLOGUE, code].concat());
+    (session, at.wrapping_add(PROLOGUE.len() as u64))
+}
+
 /// Boots a driver that keeps the kernel from booting, and says how.
 pub fn boot_error(code: &[u8]) -> String {
     let error = Lab::builder().driver(driver(code)).build().unwrap_err();
@@ -91,21 +99,73 @@ pub enum Access {
     Execute = 8,
 }
 
-/// The bug check of an instruction in ring 0, at a level below DISPATCH_LEVEL, that cannot
-/// reach `address` (Microsoft, "Bug Check Code Reference"): PAGE_FAULT_IN_NONPAGED_AREA for the
-/// kernel's addresses, KMODE_EXCEPTION_NOT_HANDLED with STATUS_ACCESS_VIOLATION for the others.
-pub fn page_fault(address: u64, access: Access, instruction: u64) -> BugCheck {
+/// `STATUS_ACCESS_VIOLATION`, as bug checks have it.
+pub const ACCESS_VIOLATION: u64 = 0xffff_ffff_c000_0005;
+
+/// Where code runs: which bug check an exception is there that nobody handles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inside {
+    /// A system thread, such as the one that calls `DriverEntry`.
+    SystemThread,
+    /// A system call.
+    SystemCall,
+    /// A stack that does not lead to where it began.
+    Nowhere,
+}
+
+/// Whether a bug check is that of an exception which nobody handles (Microsoft, "Bug Check Code
+/// Reference": SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, SYSTEM_SERVICE_EXCEPTION and
+/// KMODE_EXCEPTION_NOT_HANDLED). `information` is told by the last one only; the others have the
+/// addresses of records on the kernel's stack.
+#[track_caller]
+pub fn assert_exception(
+    check: BugCheck,
+    inside: Inside,
+    status: u64,
+    instruction: u64,
+    information: [u64; 2],
+) {
+    let [first, second, third, fourth] = check.parameters;
+    assert_eq!((first, second), (status, instruction), "{check:?}");
+    let on_stack = |at: u64| at >> 32 == 0xffff_f880;
+    match inside {
+        Inside::SystemThread => {
+            assert_eq!(check.code, 0x7e, "{check:?}");
+            assert!(on_stack(third) && on_stack(fourth), "{check:?}");
+        }
+        Inside::SystemCall => {
+            assert_eq!((check.code, fourth), (0x3b, 0), "{check:?}");
+            assert!(on_stack(third), "{check:?}");
+        }
+        Inside::Nowhere => {
+            assert_eq!(
+                (check.code, [third, fourth]),
+                (0x1e, information),
+                "{check:?}"
+            );
+        }
+    }
+}
+
+/// Whether a bug check is that of an instruction in ring 0, at a level below DISPATCH_LEVEL, that cannot
+/// reach `address`: PAGE_FAULT_IN_NONPAGED_AREA for the kernel's addresses, an exception with
+/// STATUS_ACCESS_VIOLATION for the others.
+#[track_caller]
+pub fn assert_page_fault(
+    check: BugCheck,
+    inside: Inside,
+    address: u64,
+    access: Access,
+    instruction: u64,
+) {
     let access = access as u64;
     if address >> 63 == 1 {
-        BugCheck {
-            code: 0x50,
-            parameters: [address, access, instruction, 0],
-        }
+        let parameters = [address, access, instruction, 0];
+        let code = 0x50;
+        assert_eq!(check, BugCheck { code, parameters });
     } else {
-        BugCheck {
-            code: 0x1e,
-            parameters: [0xffff_ffff_c000_0005, instruction, access, address],
-        }
+        let information = [access, address];
+        assert_exception(check, inside, ACCESS_VIOLATION, instruction, information);
     }
 }
 

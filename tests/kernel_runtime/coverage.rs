@@ -4,8 +4,26 @@ use poolhit::image::PeImage;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Named alike but not of the library: exceptions, which `tests/exceptions` has a driver for.
+const EXCEPTIONS: [&str; 11] = [
+    "RtlCaptureContext",
+    "RtlLookupFunctionEntry",
+    "RtlPcToFileHeader",
+    "RtlRaiseException",
+    "RtlRaiseStatus",
+    "RtlRestoreContext",
+    "RtlUnwind",
+    "RtlUnwindEx",
+    "RtlVirtualUnwind",
+    "__C_specific_handler",
+    "_local_unwind",
+];
+
 /// Exports of other families that are named alike: `Rtl`, or like a C function.
 fn is_of_the_library(name: &str) -> bool {
+    if EXCEPTIONS.contains(&name) {
+        return false;
+    }
     const OTHERS: &[&str] = &["ExVerifySuite", "IoIsWdmVersionAvailable", "MmSizeOfMdl"];
     const VERSION: &[&str] = &["NtBuildNumber", "PsGetVersion", "VerSetConditionMask"];
     name.starts_with("Rtl")

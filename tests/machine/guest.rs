@@ -47,7 +47,7 @@ const TABLES: Va = Va(0xfffff800_00002000);
 const TASK: Va = Va(0xfffff800_00002100);
 /// Where the task state segment has the stack of ring 0.
 pub const TASK_STACK: Va = Va(TASK.0 + 4);
-const IDT: Va = Va(0xfffff800_00003000);
+pub const IDT: Va = Va(0xfffff800_00003000);
 const IDT_POINTER: Va = Va(0xfffff800_00002200);
 const RAM: u64 = 1 << 20;
 

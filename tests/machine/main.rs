@@ -3,6 +3,7 @@
 
 mod breakpoints;
 mod code;
+mod double_faults;
 mod exits;
 mod guest;
 mod interrupts;

@@ -53,13 +53,13 @@ fn waiting_at_dispatch_level_is_a_bug_check() {
 
 #[test]
 fn what_is_not_owned_cannot_be_released() {
-    // Raised, and not handled: KMODE_EXCEPTION_NOT_HANDLED with the status.
+    // Raised, and not handled: SYSTEM_THREAD_EXCEPTION_NOT_HANDLED with the status.
     let raised = |scenario| {
         let (code, parameters) = bug_check(scenario);
         (code, parameters[0] as u32)
     };
-    assert_eq!(raised(12), (0x1e, 0xc000_0046)); // STATUS_MUTANT_NOT_OWNED
-    assert_eq!(raised(13), (0x1e, 0xc000_0047)); // STATUS_SEMAPHORE_LIMIT_EXCEEDED
+    assert_eq!(raised(12), (0x7e, 0xc000_0046)); // STATUS_MUTANT_NOT_OWNED
+    assert_eq!(raised(13), (0x7e, 0xc000_0047)); // STATUS_SEMAPHORE_LIMIT_EXCEEDED
     assert_eq!(bug_check(15).0, 0x10); // SPIN_LOCK_NOT_OWNED
     assert_eq!(bug_check(17).0, 0xe3); // RESOURCE_NOT_OWNED
 }

@@ -38,7 +38,8 @@ struct Damaged<'a> {
 impl ReadMemory for Damaged<'_> {
     fn read(&self, address: Va, buffer: &mut [u8]) -> Result<(), MemoryFault> {
         let result = self.session.lab().machine().read(address, buffer);
-        for (at, byte) in (address.0..).zip(buffer) {
+        for (offset, byte) in buffer.iter_mut().enumerate() {
+            let at = address.0.wrapping_add(offset as u64);
             *byte = self.bytes.get(&at).copied().unwrap_or(*byte);
         }
         result

@@ -165,18 +165,28 @@ fn ways(lab: &Lab) -> Ways {
     let switch = find(lab, swap, |it| {
         it.mnemonic() == Mnemonic::Mov && it.op0_register() == Register::RSP
     });
-    let handlers = ["KiClockInterrupt", "KiPageFault", "KiUnexpectedInterrupt"];
+    let handlers = [
+        "KiClockInterrupt",
+        "KiUnexpectedInterrupt",
+        "KiDivideErrorFault",
+        "KiInvalidOpcodeFault",
+        "KiDoubleFaultAbort",
+        "KiGeneralProtectionFault",
+        "KiPageFault",
+    ];
     Ways {
         handlers: handlers
             .iter()
             .map(|name| lab.kernel_symbol(name).unwrap())
             .collect(),
         abandoning: vec![
-            function(lab, "KiUserThreadStart", "KiSystemCall64"),
+            function(lab, "KiUserThreadStart", "KiDivideErrorFault"),
             function(lab, "KiIdleLoop", "KiClockInterrupt"),
         ],
         timer: lab.kernel_symbol("KiClockInterrupt"),
         switch: Some(Va(switch.ip())),
+        restore: lab.kernel_symbol("RtlRestoreContext$go"),
+        rewrite: lab.kernel_symbol("KeContextToKframes"),
     }
 }
 

@@ -7,6 +7,7 @@
 //! ignored by default look at every one: `cargo test --release --test unwind_oracle -- --ignored`.
 
 mod damage;
+mod exceptions;
 mod guest;
 mod interruptions;
 mod oracle;

@@ -1,6 +1,7 @@
 //! The engine's state, to be saved and brought back, in the same engine or in another one.
 
 use super::registers::RareRegisters;
+use super::task_priority::TaskPriority;
 use super::{Engine, EngineError, Refusal, Uc, hooks};
 use crate::machine::GuestRam;
 use crate::machine::debug_port::DebugPort;
@@ -54,6 +55,7 @@ pub struct EngineState {
     work: u64,
     entry: u64,
     calling: bool,
+    priority: Arc<TaskPriority>,
     port: DebugPort,
     pci: PciBus,
     timer: IntervalTimer,
@@ -79,6 +81,7 @@ impl Engine {
             ram,
         };
         hooks::install(&mut engine.uc)?;
+        engine.watch_task_priority(Arc::clone(&saved.priority))?;
         engine.restore_registers(saved)?;
         Ok(engine)
     }
@@ -105,6 +108,7 @@ impl Engine {
             work: state.work,
             entry: state.entry,
             calling: state.calling,
+            priority: Arc::clone(&state.priority),
             port: state.port.clone(),
             pci: state.pci,
             timer: state.timer,
@@ -130,8 +134,10 @@ impl Engine {
         memory: &SavedMemory,
         saved: &EngineState,
     ) -> Result<(), EngineError> {
-        if self.has_hardware_breakpoints() {
-            self.renew(gate)?;
+        let known = &self.uc.get_data().priority;
+        let is_other = !Arc::ptr_eq(known, &saved.priority) && *known != saved.priority;
+        if is_other || self.has_hardware_breakpoints() {
+            self.renew(gate, &saved.priority)?;
         }
         let code = &self.uc.get_data().translated;
         let restored = self.ram.restore(memory, code);
@@ -166,13 +172,14 @@ impl Engine {
     }
 
     /// Starts with an engine that remembers nothing, but for the breakpoints.
-    fn renew(&mut self, gate: &RingGate) -> Result<(), EngineError> {
+    fn renew(&mut self, gate: &RingGate, priority: &Arc<TaskPriority>) -> Result<(), EngineError> {
         let before = self.uc.get_data_mut();
         let (probe, points) = (before.probe.take(), std::mem::take(&mut before.points));
         let (tracer, charged) = (before.tracer.take(), before.charged);
         self.uc = Engine::processor(&self.ram, gate)?;
         self.forgotten_breakpoints = false;
         hooks::install(&mut self.uc)?;
+        self.watch_task_priority(Arc::clone(priority))?;
         let state = self.uc.get_data_mut();
         state.probe = probe;
         state.points = points;

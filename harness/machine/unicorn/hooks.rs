@@ -3,6 +3,7 @@
 use super::devices;
 use super::observed::{Observed, RamView};
 use super::registers::{Handle, Integers};
+use super::task_priority::TaskPriority;
 use super::watches::Watches;
 use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
@@ -16,6 +17,7 @@ use crate::machine::timer::IntervalTimer;
 use crate::memory::ReadMemory;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use unicorn_engine::{Prot, RegisterX86 as Reg, Unicorn, X86Insn};
 
 /// What the hooks share with the code around the engine.
@@ -44,6 +46,8 @@ pub struct State {
     pub entry: u64,
     /// The run ended in front of a `syscall`, since the guest has moved its entry.
     pub entry_moved: bool,
+    /// CR8, and who uses it.
+    pub priority: Arc<TaskPriority>,
     pub port: DebugPort,
     /// The PCI bus.
     pub pci: PciBus,
@@ -89,6 +93,7 @@ impl State {
             calling: false,
             entry: 0,
             entry_moved: false,
+            priority: Arc::default(),
             port: DebugPort::default(),
             pci: PciBus::default(),
             timer: IntervalTimer::default(),

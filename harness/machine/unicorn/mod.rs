@@ -11,6 +11,7 @@ mod error;
 mod hooks;
 mod observed;
 mod registers;
+mod task_priority;
 mod watches;
 
 pub(super) use engine_state::EngineState;
@@ -21,6 +22,7 @@ use hooks::{State, on_breakpoint, on_instruction};
 use observed::RamView;
 pub use observed::{Observed, Words};
 pub(super) use registers::{Msr, Table, TableRegister};
+pub use task_priority::{TaskPriority, find_sites};
 pub use watches::RETURN_LIMIT;
 
 use super::debug_port::DebugPort;

@@ -63,7 +63,7 @@ impl Table {
     }
 }
 
-const GPRS: [Reg; 16] = [
+pub(super) const GPRS: [Reg; 16] = [
     Reg::RAX,
     Reg::RCX,
     Reg::RDX,

@@ -7,5 +7,6 @@
 #![allow(dead_code, reason = "two test programs use it, each a part")]
 
 pub mod compare;
+pub mod context;
 pub mod shadow;
 pub mod watch;

@@ -1,5 +1,6 @@
 //! The shadow call stack: what calls, returns, interrupts and system calls make of it.
 
+use super::context::{Rewriting, laid_out};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use poolhit::address::{CodeAddress, Va};
 use poolhit::memory::ReadMemory;
@@ -53,6 +54,10 @@ pub struct Ways {
     pub timer: Option<Va>,
     /// The instruction that changes a thread's stack for another thread's.
     pub switch: Option<Va>,
+    /// The first instruction behind which a laid-out context is the caller; see [`context`](super::context).
+    pub restore: Option<Va>,
+    /// The function that changes the frames of interrupted code, by what a filter says.
+    pub rewrite: Option<Va>,
 }
 
 impl Ways {
@@ -89,6 +94,8 @@ pub struct Shadow {
     is_interrupted: bool,
     /// The callers and bases of threads that do not run, by where their stack pointers are.
     parked: BTreeMap<u64, (Vec<Caller>, Base)>,
+    /// The frames of interrupted code that are being changed.
+    rewriting: Option<Rewriting>,
 }
 
 /// The longest instruction, in bytes.
@@ -106,6 +113,7 @@ impl Shadow {
             seen: None,
             is_interrupted: false,
             parked: BTreeMap::new(),
+            rewriting: None,
         }
     }
 
@@ -116,6 +124,12 @@ impl Shadow {
 
     pub fn base(&self) -> Base {
         self.base
+    }
+
+    /// Whether the frames of interrupted code are in the middle of being changed, so that nobody can say
+    /// what that code's registers are.
+    pub fn is_rewriting(&self) -> bool {
+        self.rewriting.is_some()
     }
 
     /// A hash of where the callers are.
@@ -189,6 +203,12 @@ impl Shadow {
             (false, Some(seen)) => self.follow(&seen, now, Some(memory))?,
             (false, None) => self.begin(now),
         };
+        if self.ways.restore == Some(now.rip()) {
+            self.restore(now, memory)?;
+        }
+        if self.ways.rewrite == Some(now.rip()) {
+            self.rewriting = Some(Rewriting::new(now, self.callers.len()));
+        }
         let mut bytes = [0; LONGEST];
         let present = memory.read_partial(now.rip(), &mut bytes);
         let mut decoder = Decoder::with_ip(64, &bytes[..present], now.rip, DecoderOptions::NONE);
@@ -197,6 +217,56 @@ impl Shadow {
             instruction: decoder.decode(),
         });
         Ok(event)
+    }
+
+    /// A context is about to be gone on with: the frames above its own are gone, and it is the caller of
+    /// the few instructions that load it.
+    fn restore(&mut self, now: &Registers, memory: &dyn ReadMemory) -> Result<(), String> {
+        let target = laid_out(now, memory)?;
+        while let Some(caller) = self.callers.pop() {
+            let (rsp, wanted) = (caller.registers.rsp(), target.rsp());
+            if rsp < wanted {
+                continue;
+            }
+            if rsp > wanted {
+                return Err(format!("a context at {}, where nobody is", target.rip()));
+            }
+            if let Some(register) = changed(&caller.registers, &target) {
+                return Err(format!(
+                    "{register} is another in a context for {}",
+                    target.rip()
+                ));
+            }
+            self.interrupted_at(&target);
+            return Ok(());
+        }
+        Err("a context above all callers".to_string())
+    }
+
+    /// The frames of interrupted code have been changed: what they say now is what it goes on with.
+    fn rewritten(&mut self, memory: &dyn ReadMemory) -> Result<(), String> {
+        let Some(rewriting) = self.rewriting.take_if(|it| it.depth > self.callers.len()) else {
+            return Ok(());
+        };
+        let registers = rewriting.registers(memory)?;
+        let interrupted = self
+            .callers
+            .iter()
+            .rposition(|it| it.way == Way::Interruption);
+        let at = interrupted.ok_or("frames of code that was not interrupted")?;
+        let above: Vec<Caller> = self.callers.drain(at..).skip(1).collect();
+        // A filter may have gone on in a caller of that code.
+        let is_left = |caller: &mut Caller| caller.registers.rsp() <= registers.rsp();
+        while self.callers.pop_if(is_left).is_some() {}
+        self.interrupted_at(&registers);
+        for caller in above {
+            let flags_known = caller.flags_known;
+            self.push(caller.way, caller.code.address(), caller.registers);
+            if let Some(last) = self.callers.last_mut() {
+                last.flags_known = flags_known;
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self, now: &Registers) -> Event {
@@ -302,7 +372,13 @@ impl Shadow {
                 self.push(Way::Interruption, next, caller);
             }
             (Mnemonic::Sysretq | Mnemonic::Iretq, _) => return self.pop(Way::Interruption, now),
-            (Mnemonic::Ret, _) => return self.pop(Way::Call, now),
+            (Mnemonic::Ret, _) => {
+                let event = self.pop(Way::Call, now)?;
+                if let Some(memory) = memory {
+                    self.rewritten(memory)?;
+                }
+                return Ok(event);
+            }
             // The machine's way into ring 0 is part of a system call.
             _ if instruction.code() == Code::Call_m1632 => {}
             (_, FlowControl::Call | FlowControl::IndirectCall) => {

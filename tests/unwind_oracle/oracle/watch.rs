@@ -39,6 +39,8 @@ pub struct Counts {
     pub frames: u64,
     /// Those that are exempt.
     pub exempt: u64,
+    /// Those where the frames of interrupted code were being changed.
+    pub rewriting: u64,
     /// The deepest stack.
     pub deepest: usize,
 }
@@ -153,6 +155,8 @@ impl Oracle {
         if let Some(exempt) = exempt {
             exempt.count += 1;
             self.counts.exempt += 1;
+        } else if self.shadow.is_rewriting() {
+            self.counts.rewriting += 1;
         } else if self.shadow.base() == Base::Loaded && self.shadow.callers().is_empty() {
             self.pending.push((now.clone(), walk));
         } else {
