@@ -11,6 +11,7 @@ pub mod expression;
 pub(crate) mod printed;
 pub(crate) mod probes;
 pub mod range;
+mod requests;
 mod run;
 pub mod search;
 pub mod session;

@@ -351,7 +351,7 @@ impl Session {
     }
 
     /// What a stop is to the debugger; it is the last one from now on.
-    fn note_stop(&mut self, exit: Exit) -> Stop {
+    pub(super) fn note_stop(&mut self, exit: Exit) -> Stop {
         let machine = self.lab.machine();
         let (address, work) = (machine.registers().rip(), machine.work());
         let executed = matches!(exit, Exit::HardcodedBreakpoint { .. });

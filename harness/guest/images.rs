@@ -116,6 +116,21 @@ impl GuestImages {
         })
     }
 
+    /// The program that makes requests on demand, read at the first use.
+    ///
+    /// ```
+    /// use poolhit::guest::GuestImages;
+    /// assert_eq!(GuestImages::requester().name(), "Requester.exe");
+    /// ```
+    pub fn requester() -> &'static ImageFile {
+        static REQUESTER: OnceLock<ImageFile> = OnceLock::new();
+        REQUESTER.get_or_init(|| {
+            let File { name, bytes } = prebuilt::REQUESTER;
+            ImageFile::parse(name, bytes, None)
+                .unwrap_or_else(|error| panic!("the crate's own image is broken: {error}"))
+        })
+    }
+
     /// All images, the kernel first.
     pub fn all(&self) -> impl Iterator<Item = &ImageFile> {
         [&self.kernel, &self.driver, &self.program]

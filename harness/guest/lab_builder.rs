@@ -84,6 +84,18 @@ impl LabBuilder {
         self
     }
 
+    /// Runs the program that makes requests on demand: see [`Lab::request`].
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::Request};
+    /// let mut lab = Lab::builder().requester().build()?;
+    /// assert!(lab.request(&Request::Sleep { milliseconds: 10 })?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn requester(self) -> LabBuilder {
+        self.program(GuestImages::requester().clone())
+    }
+
     /// Loads all images anew, the libraries too.
     ///
     /// ```

@@ -55,11 +55,16 @@ pub(super) const PEB: Va = Va(0x7ff_fffdf000);
 /// The user-mode loader's data, which is in the process heap in Windows.
 pub(super) const USER_DATA: Va = Va(0x250000);
 
+/// Where the guest's kernel maps memory that a driver maps for the program.
+const USER_MAPPINGS: Va = Va(0x10_0000);
+
 /// Ranges that the guest's kernel hands out itself.
-const GUEST_RANGES: [(&str, u64, u64); 3] = [
+const GUEST_RANGES: [(&str, u64, u64); 5] = [
     ("the page tables", 0xfffff680_00000000, 0x80_00000000),
     ("paged pool", 0xfffff8a0_00000000, 0x1000_0000),
     ("nonpaged pool", 0xfffffa80_00000000, 0x1000_0000),
+    ("system page table entries", 0xfffff880_03000000, 0x190_0000),
+    ("physical memory that drivers map", 0xfffff880_80000000, 0x1000_0000),
 ];
 
 /// The default base of the driver: the golden session's. Other images prefer their own.
@@ -135,6 +140,12 @@ impl Bases {
             "the user stack",
             USER_STACK_LIMIT,
             USER_STACK_BASE - USER_STACK_LIMIT,
+            false,
+        )?;
+        plan.reserve(
+            "memory that drivers map for the program",
+            USER_MAPPINGS,
+            0x14_0000,
             false,
         )?;
         plan.reserve("the user-mode loader's data", USER_DATA, 0x10_0000, false)?;

@@ -186,8 +186,27 @@ pub(super) fn modules(
     images: &GuestImages,
     bases: &Bases,
 ) -> Modules {
-    let mut modules = Modules::default();
     let user = user_module_list(memory, processor_control_region(memory, gs_bases));
+    modules_in(memory, user, images, bases)
+}
+
+/// The modules of the kernel's list and of the process of a thread (`_KTHREAD`) that does not run.
+pub(super) fn modules_of_thread(
+    memory: &dyn ReadMemory,
+    thread: Va,
+    images: &GuestImages,
+    bases: &Bases,
+) -> Modules {
+    modules_in(memory, thread_module_list(memory, thread), images, bases)
+}
+
+fn modules_in(
+    memory: &dyn ReadMemory,
+    user: Option<Va>,
+    images: &GuestImages,
+    bases: &Bases,
+) -> Modules {
+    let mut modules = Modules::default();
     let lists = kernel_list(images, bases).into_iter().chain(user);
     let mut loaded: Vec<_> = lists
         .flat_map(|head| module_list::loaded_modules(memory, head))
@@ -236,16 +255,21 @@ fn with_symbols(loaded: &module_list::LoadedModule, images: &GuestImages, bases:
 /// The head of the current process' module list in load order.
 fn user_module_list(memory: &dyn ReadMemory, pcr: Va) -> Option<Va> {
     const CURRENT_THREAD: u64 = 0x188;
+    let thread = follow(memory, pcr, CURRENT_THREAD)?;
+    thread_module_list(memory, thread)
+}
+
+/// The same of a thread's process.
+fn thread_module_list(memory: &dyn ReadMemory, thread: Va) -> Option<Va> {
     const KTHREAD_TEB: u64 = 0xb8;
-    let follow = |from: Va, offset: u64| {
-        memory
-            .read_va(from.wrapping_add(offset))
-            .ok()
-            .filter(|found| found.0 != 0)
-    };
-    let thread = follow(pcr, CURRENT_THREAD)?;
-    let teb = follow(thread, KTHREAD_TEB)?;
-    let peb = follow(teb, user_process::teb::PEB)?;
-    let ldr = follow(peb, user_process::peb::LDR)?;
+    let teb = follow(memory, thread, KTHREAD_TEB)?;
+    let peb = follow(memory, teb, user_process::teb::PEB)?;
+    let ldr = follow(memory, peb, user_process::peb::LDR)?;
     Some(ldr.wrapping_add(user_process::LOAD_ORDER_LIST))
+}
+
+/// A pointer that is not NULL.
+fn follow(memory: &dyn ReadMemory, from: Va, offset: u64) -> Option<Va> {
+    let found = memory.read_va(from.wrapping_add(offset)).ok()?;
+    (found.0 != 0).then_some(found)
 }

@@ -21,6 +21,7 @@ pub mod pool;
 mod processor;
 mod providers;
 mod registry;
+mod requests;
 mod saved_lab;
 mod shared_user_data;
 mod unprovided;
@@ -41,5 +42,10 @@ pub use loaded::{Generation, ModuleImages, ModuleReader};
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
 pub use providers::{ListedImport, list_imports};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
+pub use requests::{
+    BusDevice, DeviceAction, DriverCallError, FileHandle, KERNEL_WORK_ARGUMENTS, NtStatus,
+    READ_WRITE, REQUEST_BUFFER, REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError,
+    RequestStop, Response, Stopped, SystemPower, Ticket, Win32Error,
+};
 pub use saved_lab::SavedLab;
 pub use unprovided::{ProvidedResult, UnprovidedPolicy, UnprovidedUse, UseKind};

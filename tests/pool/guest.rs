@@ -243,3 +243,19 @@ impl Pool {
         bytes
     }
 }
+
+/// Allocates blocks of 0x400 bytes until three lie side by side in one page, and gives the one in the
+/// middle. Each is taken from the back of what is left of a page.
+pub fn in_the_middle(mut allocate: impl FnMut() -> u64) -> u64 {
+    const DISTANCE: u64 = 0x410;
+    let mut last = [allocate(), allocate(), allocate()];
+    for _ in 0..8 {
+        let [one, two, three] = last;
+        let side_by_side = one.wrapping_sub(two) == DISTANCE && two.wrapping_sub(three) == DISTANCE;
+        if side_by_side && one >> 12 == three >> 12 {
+            return two;
+        }
+        last = [two, three, allocate()];
+    }
+    panic!("no three blocks side by side: {last:x?}");
+}

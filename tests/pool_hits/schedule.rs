@@ -171,5 +171,8 @@ pub fn counters() -> CountersByTag {
     counters.insert(Tag::from_bytes(*b"Irp "), passing(REQUESTS + 3));
     counters.insert(Tag::from_bytes(*b"Io  "), passing(REQUESTS));
     counters.insert(Tag::from_bytes(*b"File"), passing(1));
+    // The path given, the one that the link stands for, and what is left of it: nothing, without memory.
+    let [paths, none] = passing(3);
+    counters.insert(Tag::from_bytes(*b"IoNm"), [none, paths]);
     counters
 }

@@ -16,7 +16,7 @@ fn the_clock_ticks_while_the_program_runs() {
     let break_in = guest.lab.kernel_symbol("RtlpBreakWithStatusInstruction");
     let (mut ticks, mut break_ins, mut hits) = (0, 0, 0);
     let mut distance = 1;
-    while ticks < 1000 {
+    while ticks < 1500 {
         distance = distance * 5 % 1021;
         let limit = guest.lab.machine().work() + distance;
         match guest.run(limit) {

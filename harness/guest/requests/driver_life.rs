@@ -1,0 +1,127 @@
+//! The life of a driver from outside: loading, unloading.
+
+use super::super::lab::Lab;
+use super::{NtStatus, RequestError, Win32Error};
+
+/// Why something was not done to a driver or a device.
+///
+/// ```
+/// use poolhit::guest::{DriverCallError, NtStatus};
+/// let error = DriverCallError::Failed { what: "unloading the driver", status: NtStatus(0xc0000010) };
+/// assert_eq!(error.to_string(), "unloading the driver failed with status 0xc0000010");
+/// ```
+#[derive(Debug, thiserror::Error)]
+pub enum DriverCallError {
+    /// The kernel's answer is an error.
+    #[error("{what} failed with status {status}")]
+    Failed {
+        /// What was to be done.
+        what: &'static str,
+        /// The kernel's answer.
+        status: NtStatus,
+    },
+    /// The program was told that it cannot be.
+    #[error("{what} failed with error {} (status {status})", error.0)]
+    Refused {
+        /// What was to be done.
+        what: &'static str,
+        /// What `GetLastError` gave.
+        error: Win32Error,
+        /// The status behind it.
+        status: NtStatus,
+    },
+    /// There was no answer.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+/// The folder of the services' registry keys.
+const SERVICES: &str = r"\Registry\Machine\System\CurrentControlSet\Services\";
+
+impl Lab {
+    /// The registry path of the driver's service.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let path = r"\Registry\Machine\System\CurrentControlSet\Services\myfault";
+    /// assert_eq!(lab.driver_service(), path);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn driver_service(&self) -> String {
+        let name = self.images().driver.name();
+        format!("{SERVICES}{}", name.split('.').next().unwrap_or_default())
+    }
+
+    /// Unloads the driver as `sc stop` does: `nt!NtUnloadDriver` calls its unload routine, if nobody uses
+    /// its devices; else that happens when the last handle goes. What it has left in the pool stays there.
+    ///
+    /// # Errors
+    /// The driver has no unload routine, or it is a Plug and Play driver
+    /// (`STATUS_INVALID_DEVICE_REQUEST`); or something stops the guest on the way.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().requester().build()?;
+    /// lab.unload_driver()?;
+    /// assert!(lab.modules().by_name("myfault").is_none());
+    /// lab.load_driver()?;
+    /// assert!(lab.modules().by_name("myfault").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unload_driver(&mut self) -> Result<(), DriverCallError> {
+        self.call_with_service("NtUnloadDriver", "unloading the driver")
+    }
+
+    /// Loads the driver again: the image is as it was at first, and `DriverEntry` is called.
+    ///
+    /// # Errors
+    /// It is loaded (`STATUS_IMAGE_ALREADY_LOADED`), or `DriverEntry` fails, or something stops the guest
+    /// on the way.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().requester().build()?;
+    /// let error = lab.load_driver().unwrap_err();
+    /// assert!(error.to_string().contains("0xc000010e"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn load_driver(&mut self) -> Result<(), DriverCallError> {
+        self.call_with_service("NtLoadDriver", "loading the driver")
+    }
+
+    fn call_with_service(
+        &mut self,
+        function: &str,
+        what: &'static str,
+    ) -> Result<(), DriverCallError> {
+        let service = self.driver_service();
+        self.call_with_string(function, &service, &[], what)
+            .map(drop)
+    }
+
+    /// Calls a function of the kernel with a `UNICODE_STRING` as its first argument; gives its value.
+    pub(super) fn call_with_string(
+        &mut self,
+        function: &str,
+        string: &str,
+        arguments: &[u64],
+        what: &'static str,
+    ) -> Result<u64, DriverCallError> {
+        let function = self
+            .kernel_function(function)
+            .ok_or(RequestError::NotRequester)?;
+        let at = self.kernel_text()?;
+        let units: Vec<u8> = string.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let length = u16::try_from(units.len()).unwrap_or(u16::MAX);
+        let mut text = Vec::new();
+        text.extend(length.to_le_bytes());
+        text.extend(length.to_le_bytes());
+        text.extend([0; 4]);
+        text.extend(at.wrapping_add(16).0.to_le_bytes());
+        text.extend(units);
+        let all: Vec<u64> = [at.0].iter().chain(arguments).copied().collect();
+        let status = NtStatus(self.call_with_text(function, &all, &text)? as u32);
+        if status.is_success() {
+            return Ok(u64::from(status.0));
+        }
+        Err(DriverCallError::Failed { what, status })
+    }
+}

@@ -1,0 +1,14 @@
+//! The I/O manager, by requests of a real program to a driver that does what a test asks for, and by what
+//! happens to drivers and devices from outside.
+
+mod device_stack;
+mod driver_life;
+mod files;
+mod guest;
+mod lists;
+mod misuse;
+mod model;
+mod pending;
+mod plug_and_play;
+mod stops;
+mod transfers;
