@@ -218,7 +218,7 @@ impl Session {
         self.pass_at(points.clone());
         loop {
             let stop = self.resume();
-            self.write_passing_output(out)?;
+            self.write_run_output(out)?;
             let stop = stop?;
             let StopReason::Breakpoint { number } = stop.reason else {
                 return self.report(&stop, out);

@@ -6,6 +6,7 @@
 use super::STOP_WORK;
 use crate::address::Va;
 use crate::debugger::command_line::commands;
+use crate::debugger::printed::Printed;
 use crate::debugger::probes::PassingCommands;
 use crate::debugger::{Breakpoint, CallStack, Session};
 use crate::hits::{STACK_LIMIT, StackSource};
@@ -39,6 +40,9 @@ struct PassingStacks {
     /// The bytes of all of them.
     text_bytes: usize,
     out: Vec<u8>,
+    /// Where in `out` a listing starts before which the guest had printed more than before the one in
+    /// front of it, and up to which of its bytes.
+    marks: Vec<(usize, u64)>,
 }
 
 impl Session {
@@ -66,6 +70,7 @@ impl Session {
             texts: Vec::new(),
             text_bytes: 0,
             out: Vec::with_capacity(OUTPUT),
+            marks: Vec::new(),
         };
         self.set_passing(Some(Box::new(passing)));
     }
@@ -113,15 +118,25 @@ impl PassingCommands for PassingStacks {
         let text = self.texts[number].as_mut()?;
         let frames = self.source.frames().iter();
         let text = text.with(frames.map(|frame| frame.child_sp));
+        let printed = guest.sent_bytes();
+        if self.marks.last().map_or(0, |mark| mark.1) != printed {
+            self.marks.push((self.out.len(), printed));
+        }
         self.out.extend_from_slice(text);
         Some(STOP_WORK)
     }
 
-    fn write_output(&mut self, out: &mut dyn Write) -> fmt::Result {
+    fn write_output(&mut self, guest: &mut Printed, out: &mut dyn Write) -> fmt::Result {
         // Listings are text, and the digits put into them are too.
-        let written =
-            std::str::from_utf8(&self.out).map_or(Err(fmt::Error), |text| out.write_str(text));
+        let listings = std::str::from_utf8(&self.out).map_err(|_| fmt::Error)?;
+        let mut written = 0;
+        for (at, printed) in self.marks.drain(..) {
+            out.write_str(&listings[written..at])?;
+            out.write_str(&guest.show(printed))?;
+            written = at;
+        }
+        out.write_str(&listings[written..])?;
         self.out.clear();
-        written
+        Ok(())
     }
 }

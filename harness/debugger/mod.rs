@@ -8,6 +8,7 @@ pub mod command_line;
 mod context;
 pub mod cursor;
 pub mod expression;
+pub(crate) mod printed;
 pub(crate) mod probes;
 pub mod range;
 mod requests;
@@ -19,5 +20,6 @@ pub mod stop;
 
 pub use breakpoint::{Breakpoint, Breakpoints};
 pub use call_site::{CallSite, CallStack};
+pub use printed::PRINTED_LIMIT;
 pub use session::{STOP_WORK, Session, SessionError};
 pub use stop::{Stop, StopReason};

@@ -1,6 +1,7 @@
 //! What a session does at hits and breakpoints without stopping the guest.
 
 use super::call_site::CallStack;
+use super::printed::Printed;
 use super::session::Session;
 use crate::address::Va;
 use crate::hits::{Keep, Recorder, StackId};
@@ -16,8 +17,8 @@ pub(crate) trait PassingCommands: Send {
     /// after all.
     fn pass(&mut self, guest: &Observed<'_>, address: Va) -> Option<u64>;
 
-    /// Writes what has been printed since the last time.
-    fn write_output(&mut self, out: &mut dyn Write) -> fmt::Result;
+    /// Writes what they have printed since the last time, with what the guest has printed in between.
+    fn write_output(&mut self, guest: &mut Printed, out: &mut dyn Write) -> fmt::Result;
 }
 
 /// The probe of a session: records hits, and executes breakpoints' commands.
@@ -166,12 +167,13 @@ impl Session {
         self.change_probe(|probe| probe.passing = passing);
     }
 
-    /// Writes what those commands have printed.
-    pub(crate) fn write_passing_output(&mut self, out: &mut dyn Write) -> fmt::Result {
-        let probe = self.lab_mut().machine_mut().probe_mut::<SessionProbe>();
-        match probe.and_then(|probe| probe.passing.as_mut()) {
-            Some(passing) => passing.write_output(out),
-            None => Ok(()),
+    /// Writes what those commands and the guest have printed in the last run, in that order.
+    pub(crate) fn write_run_output(&mut self, out: &mut dyn Write) -> fmt::Result {
+        let printed = &mut self.printed;
+        let probe = self.lab.machine_mut().probe_mut::<SessionProbe>();
+        if let Some(passing) = probe.and_then(|probe| probe.passing.as_mut()) {
+            passing.write_output(printed, out)?;
         }
+        out.write_str(&printed.show_rest())
     }
 }

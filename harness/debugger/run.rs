@@ -45,7 +45,7 @@ impl Session {
             }
             let limit = work.saturating_add(SLICE).min(budget_end).min(break_in_at);
             match self.lab.run(limit)? {
-                Exit::Limit => {}
+                Exit::Limit => self.collect_printed(),
                 exit => return Ok(exit),
             }
         }

@@ -2,6 +2,7 @@
 
 use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoint, Breakpoints};
 use super::call_site::CallStack;
+use super::printed::Printed;
 use super::stop::{Stop, StopReason};
 use crate::address::Va;
 use crate::disasm::{Disassembler, Instruction, MAX_INSTRUCTION_LENGTH};
@@ -93,6 +94,8 @@ pub struct Session {
     /// The work at which the guest is to break in.
     pub(super) break_in_at: Option<u64>,
     pub(super) break_in: BreakInHandle,
+    /// What the guest has printed since it was last let go on.
+    pub(super) printed: Printed,
     /// Where a listing of code without an address goes on.
     pub(crate) next_listing: Option<Va>,
     /// Where a display of memory without an address goes on.
@@ -129,6 +132,7 @@ impl Session {
             budget_end: None,
             break_in_at: None,
             break_in: BreakInHandle::default(),
+            printed: Printed::default(),
             next_listing: None,
             next_display: None,
             source_lines: false,
@@ -341,7 +345,10 @@ impl Session {
         self.next_listing = None;
         self.pass_break_instruction()?;
         self.forced_break = false;
-        let exit = self.run()?;
+        self.start_printing();
+        let exit = self.run();
+        self.collect_printed();
+        let exit = exit?;
         self.modules = self.lab.modules();
         Ok(self.note_stop(exit))
     }
@@ -357,6 +364,7 @@ impl Session {
             reason,
             address,
             work,
+            printed: self.printed.text(),
         };
         self.last_stop = Some(stop.clone());
         stop

@@ -47,4 +47,7 @@ pub struct Stop {
     pub address: Va,
     /// The work done since the machine was made, in bytes of code retired.
     pub work: u64,
+    /// What the guest has printed (`DbgPrint`) since it was let go on, up to
+    /// [`PRINTED_LIMIT`](super::PRINTED_LIMIT) bytes.
+    pub printed: String,
 }

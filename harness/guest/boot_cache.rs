@@ -7,6 +7,7 @@
 use super::images::GuestImages;
 use super::layout::Bases;
 use super::loader::PoolLimits;
+use super::registry::RegistryRecords;
 use super::saved_lab::SavedLab;
 use super::unprovided::ProvisionsKey;
 use crate::image::PeImage;
@@ -27,6 +28,7 @@ pub(super) struct BootKey {
     bases: Bases,
     memory: u64,
     limits: PoolLimits,
+    registry: RegistryRecords,
     provisions: ProvisionsKey,
 }
 
@@ -36,6 +38,7 @@ impl BootKey {
         bases: &Bases,
         memory: u64,
         limits: PoolLimits,
+        registry: RegistryRecords,
         provisions: ProvisionsKey,
     ) -> BootKey {
         BootKey {
@@ -44,6 +47,7 @@ impl BootKey {
             bases: bases.clone(),
             memory,
             limits,
+            registry,
             provisions,
         }
     }
@@ -56,6 +60,7 @@ impl BootKey {
             && self.bases == other.bases
             && self.memory == other.memory
             && self.limits == other.limits
+            && self.registry == other.registry
             && self.provisions == other.provisions
     }
 }

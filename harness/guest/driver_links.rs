@@ -1,25 +1,34 @@
-//! The symbolic links to the driver's devices, by which programs open them: read in the guest's list of
-//! named objects.
+//! The symbolic links to the driver's devices, by which programs open them: read in the guest's object
+//! directories.
 
 use super::lab::Lab;
 use super::module_list::read_unicode_string;
 use crate::address::Va;
 use crate::memory::{MemoryFault, ReadMemory};
 
-/// The most named objects that are looked at.
-const MOST_OBJECTS: usize = 10_000;
+/// The most entries of directories that are looked at.
+const MOST_ENTRIES: usize = 10_000;
+/// How many directories may lie in each other.
+const MOST_LEVELS: usize = 8;
 
-/// `_OBJECT_HEADER`, its sizes and offsets, and what lies around it: the name in front
-/// (`_OBJECT_HEADER_NAME_INFO`), the object behind.
+/// `_OBJECT_HEADER`, its size and offsets, and the distance of `_OBJECT_HEADER_NAME_INFO.Name` in front
+/// of it.
 mod header {
     pub const SIZE: u64 = 0x30;
     pub const TYPE_INDEX: u64 = 0x18;
+    pub const INFO_MASK: u64 = 0x1a;
+    pub const NAME_INFO: u8 = 2;
     pub const NAME_BEFORE: u64 = 0x18;
 }
-/// The kernel's list of names: `LIST_ENTRY`, then the header. Names in `\??` have lost that part.
-const NAMED_HEADER: u64 = 0x10;
+/// `_OBJECT_DIRECTORY.HashBuckets`, at its start.
+const BUCKETS: u64 = 37;
+/// `_OBJECT_DIRECTORY_ENTRY.Object`; `ChainLink` is at its start.
+const ENTRY_OBJECT: u64 = 8;
+const DIRECTORY: u8 = 3;
 const SYMBOLIC_LINK: u8 = 4;
 const DEVICE: u8 = 25;
+/// The directory of the links that all programs see.
+const LINKS: &str = r"\GLOBAL??\";
 /// `_OBJECT_SYMBOLIC_LINK.LinkTarget`.
 const LINK_TARGET: u64 = 8;
 /// `_DEVICE_OBJECT.DriverObject`.
@@ -28,6 +37,7 @@ const DRIVER_OBJECT: u64 = 8;
 const DRIVER_START: u64 = 0x18;
 
 struct Named {
+    /// The whole path.
     name: String,
     kind: u8,
     object: Va,
@@ -57,39 +67,65 @@ impl Lab {
             let target = read_unicode_string(memory, target).ok()?;
             let same = |device: &&Named| device.name.eq_ignore_ascii_case(&target);
             devices.iter().copied().find(same)?;
-            Some(format!(r"\\.\{}", link.name.strip_prefix('\\')?))
+            Some(format!(r"\\.\{}", link.name.strip_prefix(LINKS)?))
         };
         links.filter_map(path).collect()
     }
 
-    /// The guest's named objects, in the order of the list, as far as it makes sense.
+    /// The guest's named objects, as far as its directories make sense.
     fn named_objects(&self) -> Vec<Named> {
         let mut all = Vec::new();
-        let Some(list) = self.kernel_symbol("ObpNamedObjects") else {
-            return all;
-        };
-        let mut at = list;
-        while let Ok(next) = self.machine().read_va(at) {
-            if next == list || all.len() == MOST_OBJECTS {
-                break;
-            }
-            let Ok(named) = self.named_object(next) else {
-                break;
-            };
-            all.push(named);
-            at = next;
+        let mut left = MOST_ENTRIES;
+        let root = self.kernel_symbol("ObpRootDirectoryObject");
+        if let Some(Ok(root)) = root.map(|root| self.machine().read_va(root)) {
+            self.read_directory(root, "", MOST_LEVELS, &mut left, &mut all);
         }
         all
     }
 
-    fn named_object(&self, entry: Va) -> Result<Named, MemoryFault> {
+    /// What is in a directory with this path, and in those in it. `left` is how many entries may be
+    /// looked at yet.
+    fn read_directory(
+        &self,
+        directory: Va,
+        path: &str,
+        levels: usize,
+        left: &mut usize,
+        all: &mut Vec<Named>,
+    ) {
         let memory = self.machine();
-        let header = memory.read_va(entry.wrapping_add(NAMED_HEADER))?;
+        for bucket in 0..BUCKETS {
+            let mut at = directory.wrapping_add(bucket * 8);
+            while let Ok(entry) = memory.read_va(at) {
+                if entry == Va(0) || *left == 0 {
+                    break;
+                }
+                *left -= 1;
+                at = entry;
+                let Ok(Some(named)) = self.named_object(entry, path) else {
+                    continue;
+                };
+                if named.kind == DIRECTORY && levels > 1 {
+                    self.read_directory(named.object, &named.name, levels - 1, left, all);
+                }
+                all.push(named);
+            }
+        }
+    }
+
+    /// The object of a directory's entry, if it has a name.
+    fn named_object(&self, entry: Va, path: &str) -> Result<Option<Named>, MemoryFault> {
+        let memory = self.machine();
+        let object = memory.read_va(entry.wrapping_add(ENTRY_OBJECT))?;
+        let header = Va(object.0.wrapping_sub(header::SIZE));
+        if memory.read_u8(header.wrapping_add(header::INFO_MASK))? & header::NAME_INFO == 0 {
+            return Ok(None);
+        }
         let name = Va(header.0.wrapping_sub(header::NAME_BEFORE));
-        Ok(Named {
-            name: read_unicode_string(memory, name)?,
+        Ok(Some(Named {
+            name: format!(r"{path}\{}", read_unicode_string(memory, name)?),
             kind: memory.read_u8(header.wrapping_add(header::TYPE_INDEX))?,
-            object: header.wrapping_add(header::SIZE),
-        })
+            object,
+        }))
     }
 }

@@ -9,6 +9,7 @@ use super::lab_error::LabError;
 use super::layout::Bases;
 use super::loader::{self, PoolLimits};
 use super::make_watcher::{MakeWatcher, Watching};
+use super::registry::RegistryRecords;
 use super::unprovided::{Answer, BoundImports, ProvidedResult, Provisions, UnprovidedPolicy};
 use crate::address::Va;
 use crate::machine::probe::Tracer;
@@ -26,6 +27,7 @@ pub struct LabBuilder {
     bases: BTreeMap<String, Va>,
     memory: u64,
     limits: PoolLimits,
+    pub(super) registry: RegistryRecords,
     provisions: Provisions,
     cold: bool,
     watch: Option<MakeWatcher>,
@@ -38,6 +40,7 @@ impl LabBuilder {
             bases: BTreeMap::new(),
             memory: DEFAULT_MEMORY,
             limits: PoolLimits::default(),
+            registry: RegistryRecords::default(),
             provisions: Provisions::default(),
             cold: false,
             watch: None,
@@ -367,7 +370,14 @@ impl LabBuilder {
             let ram = GuestRam::new(self.memory)?;
             return self.boot_in(ram, bases);
         };
-        let key = BootKey::new(&self.images, &bases, self.memory, self.limits, provisions);
+        let key = BootKey::new(
+            &self.images,
+            &bases,
+            self.memory,
+            self.limits,
+            self.registry.clone(),
+            provisions,
+        );
         match boot_cache::find(key) {
             Built::Kept(lab) => Ok(Booted {
                 lab: lab.lab_with(Arc::new(self.images))?,
@@ -447,7 +457,9 @@ impl LabBuilder {
 
     /// The machine with everything loaded, about to start the kernel.
     fn load(&self, ram: GuestRam, bases: &Bases) -> Result<(Machine, BoundImports), LabError> {
-        loader::load(ram, &self.images, bases, self.limits, &self.provisions)
+        let registry = self.registry.bytes()?;
+        let provisions = &self.provisions;
+        loader::load(ram, &self.images, bases, self.limits, registry, provisions)
     }
 
     fn boot_in(self, ram: GuestRam, bases: Bases) -> Result<Booted, LabError> {

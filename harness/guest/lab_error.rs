@@ -3,6 +3,7 @@
 use super::address_plan::PlanError;
 use super::bug_check::BugCheck;
 use super::images::FileError;
+use super::registry::RegistryError;
 use super::unprovided::UnprovidedUse;
 use crate::address::Va;
 use crate::image::ImageError;
@@ -14,6 +15,9 @@ use crate::memory::FaultReason;
 /// Why a lab could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
+    /// A value cannot be put into the registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// A file is not what it should be.
     #[error(transparent)]
     File(#[from] FileError),

@@ -59,11 +59,16 @@ pub(super) const USER_DATA: Va = Va(0x250000);
 const USER_MAPPINGS: Va = Va(0x10_0000);
 
 /// Ranges that the guest's kernel hands out itself.
-const GUEST_RANGES: [(&str, u64, u64); 4] = [
+const GUEST_RANGES: [(&str, u64, u64); 5] = [
     ("the page tables", 0xfffff680_00000000, 0x80_00000000),
     ("paged pool", 0xfffff8a0_00000000, 0x1000_0000),
     ("nonpaged pool", 0xfffffa80_00000000, 0x1000_0000),
     ("system page table entries", 0xfffff880_03000000, 0x190_0000),
+    (
+        "physical memory that drivers map",
+        0xfffff880_80000000,
+        0x1000_0000,
+    ),
 ];
 
 /// The default base of the driver: the golden session's. Other images prefer their own.

@@ -29,6 +29,8 @@ mod block {
     pub const BOOT_DRIVERS: u64 = 0x30;
     pub const KERNEL_STACK: u64 = 0x40;
     pub const PRCB: u64 = 0x48;
+    pub const REGISTRY_LENGTH: u64 = 0x60;
+    pub const REGISTRY_BASE: u64 = 0x68;
     pub const EXTENSION: u64 = 0xb8;
 }
 
@@ -71,6 +73,7 @@ pub(super) fn load(
     images: &GuestImages,
     bases: &Bases,
     limits: PoolLimits,
+    registry: &[u8],
     provisions: &Provisions,
 ) -> Result<(Machine, BoundImports), LabError> {
     let mut space = AddressSpaceBuilder::new(&ram)?;
@@ -89,7 +92,7 @@ pub(super) fn load(
         space.map(start, layout::KERNEL_STACK_SIZE, Access::KERNEL_DATA)?;
     }
     user_process::map(&mut space, images, bases)?;
-    let argument = put_loader_block(&mut space, images, bases, limits)?;
+    let argument = put_loader_block(&mut space, images, bases, limits, registry)?;
     let stack = layout::IDLE_STACK[BOOT_PROCESSOR].wrapping_sub(0x8);
     let start = Start {
         root: space.root(),
@@ -251,6 +254,7 @@ fn put_loader_block(
     images: &GuestImages,
     bases: &Bases,
     limits: PoolLimits,
+    registry: &[u8],
 ) -> Result<Va, LabError> {
     let mut arena = Arena::new(layout::LOADER_DATA);
     let at = arena.allocate(block::SIZE);
@@ -297,6 +301,11 @@ fn put_loader_block(
     );
     arena.put_u64(boot_driver.wrapping_add(0x30), driver.0);
     arena.link_list(field(block::BOOT_DRIVERS), &[boot_driver]);
+
+    let records = arena.allocate(registry.len());
+    arena.put_bytes(records, registry);
+    arena.put_u32(field(block::REGISTRY_LENGTH), registry.len() as u32);
+    arena.put_u64(field(block::REGISTRY_BASE), records.0);
 
     let extension = put_extension(&mut arena, space, images, bases);
     arena.put_u64(

@@ -7,6 +7,7 @@ mod boot;
 mod boot_cache;
 mod bug_check;
 mod call;
+mod debug_output;
 mod driver_links;
 mod images;
 mod import_call;
@@ -21,6 +22,7 @@ mod module_list;
 pub mod pool;
 mod processor;
 mod providers;
+mod registry;
 mod requests;
 mod saved_lab;
 mod shared_user_data;
@@ -31,6 +33,7 @@ pub use address_plan::{AddressPlan, PlanError};
 pub use boot::{BOOT_WORK, Booted};
 pub use bug_check::BugCheck;
 pub use call::{CALL_WORK, CallError, Called, KernelFunction};
+pub(crate) use debug_output::debug_text;
 pub use images::{FileError, GuestImages, ImageFile};
 pub use import_call::{Call, PROVIDED_CALL_WORK};
 pub use lab::Lab;
@@ -41,6 +44,7 @@ pub use loaded::{Generation, ModuleImages, ModuleReader};
 pub use make_watcher::Watching;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
 pub use providers::{ListedImport, list_imports};
+pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
 pub use requests::{
     BusDevice, DeviceAction, DriverCallError, FileHandle, KERNEL_WORK_ARGUMENTS, NtStatus,
     READ_WRITE, REQUEST_BUFFER, REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError,

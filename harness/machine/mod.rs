@@ -11,6 +11,7 @@ mod fault_code;
 mod interrupt;
 mod page_set;
 pub mod paging;
+pub mod pci;
 pub mod probe;
 mod ram;
 mod ring_gate;
@@ -388,13 +389,8 @@ impl Machine {
         self.engine.set_tracer(tracer)
     }
 
-    /// Sends the guest a byte through the serial port that its debugger support polls.
-    pub fn send_to_debug_port(&mut self, byte: u8) {
-        self.engine.port().send(byte);
-    }
-
     /// A hash of what the guest can see: memory, integer, floating-point and vector registers, system
-    /// registers, what waits at the debug port, and the work done. Two machines with the same
+    /// registers, what waits at the debug port and how much has been sent there, and the work done. Two machines with the same
     /// history have the same hash.
     pub fn state_hash(&self) -> u128 {
         let mut hash = Xxh3::new();
@@ -416,7 +412,13 @@ impl Machine {
         for value in &registers.xmm {
             hash.update(&value.to_le_bytes());
         }
-        let others = [self.work(), self.time(), self.engine.ram().size()];
+        let others = [
+            self.work(),
+            self.time(),
+            self.engine.ram().size(),
+            self.sent_bytes(),
+            self.engine.pci().state(),
+        ];
         for value in others.into_iter().chain(self.engine.system_registers()) {
             hash.update(&value.to_le_bytes());
         }

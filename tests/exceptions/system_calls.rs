@@ -24,6 +24,7 @@ const KERNEL: u64 = 0xfffff800_01653000;
 const NOT_CANONICAL: u64 = 0x1234_0000_0000_0000;
 
 const OBJECT_NAME_NOT_FOUND: u64 = 0xc000_0034;
+const OBJECT_PATH_SYNTAX_BAD: u64 = 0xc000_003b;
 const INVALID_PARAMETER: u64 = 0xc000_000d;
 
 const CREATE_FILE: u64 = 0x52;
@@ -190,7 +191,7 @@ fn names_are_read_where_they_are() {
     // Longer than what is kept on the stack, and longer than what is there.
     assert_eq!(name((0x300, NAME), STRING), OBJECT_NAME_NOT_FOUND);
     assert_eq!(name((0xfffe, NAME), STRING), status::ACCESS_VIOLATION);
-    assert_eq!(name((0, NOWHERE), STRING), OBJECT_NAME_NOT_FOUND);
+    assert_eq!(name((0, NOWHERE), STRING), OBJECT_PATH_SYNTAX_BAD);
 }
 
 #[test]
@@ -214,8 +215,8 @@ fn buffers_of_requests_are_probed() {
             control(ALLOCATE_FREE, IOSB, (bad, 4), output),
             control(ALLOCATE_FREE, IOSB, input, (bad, 4)),
         ];
+        // No buffer at all has no length, either: the driver says that the input is too short.
         let expected = match bad {
-            // A buffer that is not there has no length.
             0 => [status::ACCESS_VIOLATION, INVALID_PARAMETER, 0],
             _ => [status::ACCESS_VIOLATION; 3],
         };

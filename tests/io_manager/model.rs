@@ -122,6 +122,17 @@ static BOOTED: LazyLock<(SavedLab, BTreeMap<poolhit::tag::Tag, u64>)> = LazyLock
         result(&mut lab, ticket);
     }
     close(&mut lab, handle);
+    // And the thread that deletes a file whose last request is completed at DISPATCH_LEVEL.
+    let handle = open_overlapped(&mut lab, "IoTest");
+    let wanted = Pend {
+        way: BY_TIMER,
+        microseconds: 1000,
+        status: 0,
+        value: 0,
+    };
+    control(&mut lab, handle, code(PEND, BUFFERED), &wanted.bytes(), 4);
+    close(&mut lab, handle);
+    ask(&mut lab, &Request::Sleep { milliseconds: 20 });
     let saved = lab.save().unwrap();
     let left = outstanding(&lab);
     (saved, left)

@@ -20,6 +20,15 @@ fn allocate(lab: &mut Lab, routine: &str, arguments: &[u64]) -> u64 {
     lab.call_kernel(routine, arguments).unwrap().value
 }
 
+/// Uses up what is free in a pool below a page whose address does not depend on what the kernel has done
+/// before, and allocates a block of 0x20 bytes at its start.
+fn begin_page(lab: &mut Lab, pool: u64, start: u64) {
+    const FILL: u64 = 0x6c6c_6946;
+    let mut block = |bytes: u64| allocate(lab, "ExAllocatePoolWithTag", &[pool, bytes, FILL]);
+    while block(0x1000) != start - 0x1000 {}
+    while block(0x20) != start + 0x10 {}
+}
+
 /// The lab for a folder; the top has none of its own, and a fresh lab.
 fn lab(folder: &str) -> Lab {
     const TAGGED: &str = "ExAllocatePoolWithTag";
@@ -27,15 +36,27 @@ fn lab(folder: &str) -> Lab {
     const LEA2: u64 = 0x3261_654c;
     const PROTECTED_LEA1: u64 = 0xb161_654c;
     const PAGED: u64 = 1;
+    const PAGE: u64 = 0xffff_f8a0_0010_0000;
     let mut lab = Lab::builder().build().unwrap();
     match folder {
         "" => {}
+        // a page of nonpaged pool with room at its start, and no other
+        "nonpaged" => {
+            begin_page(&mut lab, 0, 0xffff_fa80_0010_0000);
+            for _ in 0..11 {
+                allocate(&mut lab, TAGGED, &[0, 0xf0, LEA2]);
+            }
+        }
         // a page of paged pool holds one block of every state
         "pool" => {
+            begin_page(&mut lab, PAGED, PAGE);
+            allocate(&mut lab, TAGGED, &[PAGED, 0x70, PROTECTED_LEA1]);
             allocate(&mut lab, TAGGED, &[PAGED, 0x100, LEA2]);
             let cached = allocate(&mut lab, TAGGED, &[PAGED, 0x40, PROTECTED_LEA1]);
             allocate(&mut lab, TAGGED, &[PAGED, 0x20, PROTECTED_LEA1]);
-            allocate(&mut lab, "ExAllocatePoolWithQuotaTag", &[PAGED, 0x60, LEAK]);
+            // those that the kernel has freed and keeps come first
+            let quota = [PAGED, 0x60, LEAK];
+            while allocate(&mut lab, "ExAllocatePoolWithQuotaTag", &quota) & !0xfff != PAGE {}
             allocate(&mut lab, TAGGED, &[PAGED, 0x2000, LEA2]);
             allocate(&mut lab, TAGGED, &[PAGED, 0x1800, PROTECTED_LEA1]);
             allocate(&mut lab, "ExFreePoolWithTag", &[cached, PROTECTED_LEA1]);

@@ -51,10 +51,12 @@ fn the_clock_ticks_in_front_of_any_instruction() {
     }
     guest.pass_break_instruction();
     let limit = guest.lab.machine().work() + 0x8_0000;
-    let mut ticks = 0;
+    // What is executed at boot alone is not come to any more.
+    let (mut ticks, mut reached) = (0, 0);
     loop {
         match guest.run(limit) {
             Exit::Breakpoint { address } => {
+                reached += 1;
                 guest.lab.machine_mut().clear_breakpoint(address).unwrap();
                 ticks += usize::from(guest.clock(false));
             }
@@ -63,7 +65,8 @@ fn the_clock_ticks_in_front_of_any_instruction() {
         }
     }
     // Not in the handler itself, nor where the kernel has interrupts off.
-    assert!(ticks > places.len() / 2, "{ticks} of {}", places.len());
+    assert!(reached > 500, "{reached} of {}", places.len());
+    assert!(ticks > reached / 2, "{ticks} of {reached}");
     guest.finish();
 }
 

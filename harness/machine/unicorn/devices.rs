@@ -3,6 +3,7 @@
 use super::hooks::{State, stop_with_fault};
 use super::registers::Integers;
 use super::{Msr, Uc};
+use crate::machine::pci::PciBus;
 use crate::machine::timer;
 use std::ffi::{c_int, c_void};
 use unicorn_engine::hook::sys;
@@ -17,9 +18,11 @@ pub fn install(uc: &mut Uc) -> Result<(), uc_error> {
 }
 
 /// A port is read.
-fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
+fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, size: usize) -> u32 {
     if refuse_port(uc) {
         u32::MAX
+    } else if PciBus::has_port(port) {
+        uc.get_data().pci.input(port, size)
     } else {
         uc.get_data_mut().port.input(port)
     }
@@ -27,7 +30,18 @@ fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, _size: usize) -> u32 {
 
 /// A port is written.
 fn on_port_output(uc: &mut Unicorn<'_, State>, port: u32, size: usize, value: u32) {
-    if refuse_port(uc) || size != 1 || !matches!(port, timer::DATA | timer::CONTROL) {
+    if refuse_port(uc) {
+        return;
+    }
+    if PciBus::has_port(port) {
+        uc.get_data_mut().pci.output(port, size, value);
+        return;
+    }
+    if size != 1 {
+        return;
+    }
+    if !matches!(port, timer::DATA | timer::CONTROL) {
+        uc.get_data_mut().port.output(port, value as u8);
         return;
     }
     // The block's end: the engine does not say where in the block an `out` of ring 0's is.

@@ -5,6 +5,7 @@ use super::task_priority::TaskPriority;
 use super::{Engine, EngineError, Refusal, Uc, hooks};
 use crate::machine::GuestRam;
 use crate::machine::debug_port::DebugPort;
+use crate::machine::pci::PciBus;
 use crate::machine::ring_gate::RingGate;
 use crate::machine::saved_memory::SavedMemory;
 use crate::machine::timer::IntervalTimer;
@@ -56,6 +57,7 @@ pub struct EngineState {
     calling: bool,
     priority: Arc<TaskPriority>,
     port: DebugPort,
+    pci: PciBus,
     timer: IntervalTimer,
     skipped: u64,
     stopped_at: Option<u64>,
@@ -109,6 +111,7 @@ impl Engine {
             calling: state.calling,
             priority: Arc::clone(&state.priority),
             port: state.port.clone(),
+            pci: state.pci,
             timer: state.timer,
             skipped: state.skipped,
             stopped_at: self.stopped_at,
@@ -159,6 +162,7 @@ impl Engine {
         state.entry = saved.entry;
         state.calling = saved.calling;
         state.port.clone_from(&saved.port);
+        state.pci = saved.pci;
         state.timer = saved.timer;
         state.skipped = saved.skipped;
         state.block_ends = saved.block_ends;

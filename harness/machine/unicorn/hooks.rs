@@ -12,6 +12,7 @@ use crate::machine::debug_port::DebugPort;
 use crate::machine::exit::{Exit, Fault};
 use crate::machine::page_set::PageSet;
 use crate::machine::paging::PAGE_SIZE;
+use crate::machine::pci::PciBus;
 use crate::machine::probe::{Point, Probe, Tracer};
 use crate::machine::timer::IntervalTimer;
 use crate::memory::ReadMemory;
@@ -49,6 +50,8 @@ pub struct State {
     /// CR8, and who uses it.
     pub priority: Arc<TaskPriority>,
     pub port: DebugPort,
+    /// The PCI bus.
+    pub pci: PciBus,
     pub timer: IntervalTimer,
     /// Nanoseconds that the processor was halted.
     pub skipped: u64,
@@ -94,6 +97,7 @@ impl State {
             entry_moved: false,
             priority: Arc::default(),
             port: DebugPort::default(),
+            pci: PciBus::default(),
             timer: IntervalTimer::default(),
             skipped: 0,
             timer_fired: false,

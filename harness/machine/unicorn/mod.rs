@@ -30,6 +30,7 @@ pub(super) use watching::Watch;
 use super::debug_port::DebugPort;
 use super::exit::Exit;
 use super::paging::{PAGE_SIZE, translate};
+use super::pci::PciBus;
 use super::probe::{Probe, Tracer};
 use super::ram::GuestRam;
 use super::ring_gate::RingGate;
@@ -267,6 +268,17 @@ impl Engine {
         self.uc.get_data().port.waiting()
     }
 
+    /// The PCI bus.
+    pub fn pci(&self) -> PciBus {
+        self.uc.get_data().pci
+    }
+
+    /// The debug port, to look at what has been sent.
+    pub fn sent(&self) -> &DebugPort {
+        &self.uc.get_data().port
+    }
+
+    /// The debug port.
     pub fn port(&mut self) -> &mut DebugPort {
         &mut self.uc.get_data_mut().port
     }

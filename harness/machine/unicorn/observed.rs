@@ -138,6 +138,8 @@ pub struct Observed<'a> {
     ram: RamView,
     place: Cell<Option<(Va, Pa)>>,
     rip: u64,
+    /// Bytes sent through the debug port before.
+    sent: u64,
     work: u64,
     /// Pages translated, each in the place of its number: the virtual page and the physical one.
     pages: [Cell<(u64, u64)>; PAGES],
@@ -155,6 +157,7 @@ impl<'a> Observed<'a> {
             ram: state.ram,
             place: Cell::new(None),
             rip,
+            sent: state.port.total(),
             work: state.work_at(rip),
             pages: [const { Cell::new(NO_PAGE) }; PAGES],
             notes: RefCell::new(None),
@@ -265,6 +268,11 @@ impl<'a> Observed<'a> {
             rip: self.rip,
             ..self.handle.registers()
         }
+    }
+
+    /// How many bytes the guest has sent through the debug port.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent
     }
 
     /// Work done since the machine was made, in bytes of code retired.
