@@ -1,6 +1,6 @@
 //! Scenarios: what a program asks of a driver, again and again, so that its leaks show.
 //!
-//! A [`Scenario`] is made of [`Step`]s, in Rust or in a [TOML file](file). A lab with the
+//! A [`Scenario`] is made of [`Step`]s, in Rust or in a [TOML file](mod@file). A lab with the
 //! [requester](crate::guest::LabBuilder::requester) [does](Scenario::run) what it says.
 
 pub mod file;
