@@ -1,9 +1,9 @@
 //! Scenarios: what a program asks of a driver, again and again, so that its leaks show.
 //!
-//! A [`Scenario`] is made of [`Step`]s, in Rust or in a [TOML file](ScenarioFile). A lab with the
+//! A [`Scenario`] is made of [`Step`]s, in Rust or in a [TOML file](mod@file). A lab with the
 //! [requester](crate::guest::LabBuilder::requester) [does](Scenario::run) what it says.
 
-mod file;
+pub mod file;
 mod run;
 mod step;
 
