@@ -6,12 +6,14 @@ CARGOFLAGS ?=
 CARGO_HOME_BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 export PATH := $(PATH):$(CARGO_HOME_BIN)
 
-.PHONY: help demo test test-drivers bench bench-peers lint guest guest-check setup setup-lint setup-guest
+.PHONY: help demo test test-drivers test-report-page bench bench-peers lint guest guest-check setup setup-lint setup-guest \
+    setup-drivers
 
 help:
 	@echo 'make demo         run the demonstration'
 	@echo 'make test         run every test, documentation examples included'
 	@echo 'make test-drivers test with real drivers (Python 3, from PyPI and Debian)'
+	@echo 'make test-report-page  test the page of leaks in a browser (Python 3, Chromium)'
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  compare with other emulators (Python 3, from PyPI)'
 	@echo 'make lint         check formatting, lints and documentation'
@@ -24,8 +26,11 @@ demo: setup
 test: setup
 	cargo test --workspace $(CARGOFLAGS)
 
-test-drivers: setup
+test-drivers: setup-drivers
 	scripts/test-drivers $(CARGOFLAGS)
+
+test-report-page: setup
+	scripts/test-report-page $(CARGOFLAGS)
 
 bench: setup
 	cargo bench --workspace $(CARGOFLAGS)
@@ -52,3 +57,6 @@ setup-lint:
 
 setup-guest:
 	@scripts/setup.sh guest
+
+setup-drivers:
+	@scripts/setup.sh drivers

@@ -38,6 +38,24 @@ fn hit(criterion: &mut Criterion) {
     });
 }
 
+fn ledger(criterion: &mut Criterion) {
+    let mut steady = Steady::with_ledger();
+    criterion.bench_function("path/ioctl_ledger", |bencher| {
+        bencher.iter_custom(|requests| {
+            let before = steady.pool_calls();
+            let time = steady.check(requests, |steady| {
+                let start = WallTime.start();
+                steady.requests(requests);
+                WallTime.end(start)
+            });
+            // of the driver a block, of the kernel a packet and a buffer: each allocated and freed
+            let calls = steady.pool_calls() - before;
+            assert_eq!(calls, 6 * requests, "six pool calls for each request");
+            time
+        });
+    });
+}
+
 fn stop(criterion: &mut Criterion) {
     let mut session = hitting_session();
     criterion.bench_function("path/ioctl_stop", |bencher| {
@@ -61,5 +79,5 @@ fn stop(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, miss, hit, stop);
+criterion_group!(benches, miss, hit, ledger, stop);
 criterion_main!(benches);

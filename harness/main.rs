@@ -1,11 +1,14 @@
 //! The command line of poolhit: arguments only.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use poolhit::address::Va;
 use poolhit::debugger::session::DEFAULT_BUDGET;
 use poolhit::frontends::options::DEFAULT_BREAK_IN_AFTER;
-use poolhit::frontends::{self, DebugOptions, FrontendError, ImportsOptions};
+use poolhit::frontends::{
+    self, DebugOptions, FrontendError, ImportsOptions, LeakFormat, LeaksError, LeaksOptions,
+};
 use poolhit::guest::{DEFAULT_MEMORY, UnprovidedPolicy};
+use poolhit::scenario::{MOST_REPEATS, Step};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,8 +28,105 @@ enum Command {
     Demo,
     /// Debug the guest, with WinDbg's commands
     Debug(Debug),
+    /// Run a driver and report what it leaks: status 1 if something leaks
+    Leaks(Leaks),
     /// List what a driver imports and whether it is provided: status 1 if something is not
     Imports(Imports),
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs (docs/leaks.schema.json)
+    Json,
+    /// One page with tables and pictures
+    Html,
+    /// A flame graph of the bytes outstanding
+    Svg,
+    /// Folded stacks, for other flame graph programs
+    Folded,
+    /// A profile for `go tool pprof`
+    Pprof,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+impl From<Format> for LeakFormat {
+    fn from(format: Format) -> LeakFormat {
+        match format {
+            Format::Text => LeakFormat::Text,
+            Format::Json => LeakFormat::Json,
+            Format::Html => LeakFormat::Html,
+            Format::Svg => LeakFormat::Svg,
+            Format::Folded => LeakFormat::Folded,
+            Format::Pprof => LeakFormat::Pprof,
+            Format::Github => LeakFormat::Github,
+        }
+    }
+}
+
+/// A user-mode program opens the driver's device, makes the requests, and closes it; that is repeated,
+/// and what is left in the pool behind it is reported with the stack of each allocation.
+#[derive(Args)]
+struct Leaks {
+    /// The driver; a scenario may name it instead
+    #[arg(value_name = "DRIVER.sys", required_unless_present = "scenario")]
+    driver: Option<PathBuf>,
+    /// The driver's PDB
+    #[arg(long, value_name = "FILE")]
+    pdb: Option<PathBuf>,
+    /// Make this request, of control code CODE (0x…, or decimal), with INPUT in hexadecimal digits and room
+    /// for OUTLEN bytes; in the order given
+    #[arg(long = "ioctl", value_name = "CODE[:INPUT[:OUTLEN]]")]
+    ioctls: Vec<Step>,
+    /// Open this path instead of the driver's own symbolic link
+    #[arg(long, value_name = r"\\.\NAME")]
+    device: Option<String>,
+    /// Do all that N times: what grows from one time to the next is told from what does not
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_REPEATS)))]
+    repeat: Option<u32>,
+    /// Unload the driver at the end: all that it has left then leaks
+    #[arg(long)]
+    unload: bool,
+    /// Report only tags that fit PATTERN, with * and ?
+    #[arg(long, value_name = "PATTERN")]
+    tag: Option<String>,
+    /// Do what FILE says, a TOML file
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// Print the report in this form
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Write the report to FILE, too: .txt, .json, .html, .svg, .folded or .pb.gz
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Let the driver's calls of FUNCTION, or DLL!FUNCTION, return VALUE (hexadecimal)
+    #[arg(long = "return", value_name = "FUNCTION=VALUE", value_parser = returned)]
+    returns: Vec<(String, u64)>,
+    /// Give the guest MIB of memory
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+}
+
+impl From<Leaks> for LeaksOptions {
+    fn from(leaks: Leaks) -> LeaksOptions {
+        LeaksOptions {
+            driver: leaks.driver,
+            pdb: leaks.pdb,
+            scenario: leaks.scenario,
+            device: leaks.device,
+            ioctls: leaks.ioctls,
+            repeat: leaks.repeat,
+            unload: leaks.unload,
+            tag: leaks.tag,
+            returns: leaks.returns,
+            memory: leaks.memory,
+            format: leaks.format.into(),
+            output: leaks.output,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -152,20 +252,29 @@ impl From<Debug> for DebugOptions {
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let mut out = io::stdout().lock();
-    let result = match command {
-        Command::Demo => frontends::demo(&mut out),
-        Command::Imports(options) => frontends::imports(&options.into(), &mut out),
+    let result: Result<usize, LeaksError> = match command {
+        Command::Demo => frontends::demo(&mut out).map_err(LeaksError::from),
+        Command::Leaks(options) => frontends::leaks(&options.into(), &mut out).map(usize::from),
+        Command::Imports(options) => {
+            frontends::imports(&options.into(), &mut out).map_err(LeaksError::from)
+        }
         Command::Debug(debug) => {
             let interactive = io::stdin().is_terminal();
-            frontends::debug(&debug.into(), interactive, &mut out)
+            frontends::debug(&debug.into(), interactive, &mut out).map_err(LeaksError::from)
         }
     };
-    match result.and_then(|failed| Ok(out.flush().map(|()| failed)?)) {
+    let flushed = |failed| match out.flush() {
+        Ok(()) => Ok(failed),
+        Err(error) => Err(LeaksError::Frontend(error.into())),
+    };
+    match result.and_then(flushed) {
         Ok(0) => ExitCode::SUCCESS,
         // the errors are in the transcript
         Ok(_) => ExitCode::FAILURE,
         // whoever read the transcript has seen enough
-        Err(FrontendError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(LeaksError::Frontend(FrontendError::Io(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe =>
+        {
             ExitCode::SUCCESS
         }
         Err(error) => {

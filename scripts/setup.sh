@@ -1,11 +1,12 @@
 #!/bin/sh
 # Sees to it that everything the build needs is there.
 #
-#   scripts/setup.sh [build|lint|guest]
+#   scripts/setup.sh [build|lint|guest|drivers]
 #
 # build  Rust, a C compiler, cmake, ninja, pkg-config, and libclang with its headers (default)
 # lint   the same, with rustfmt and clippy
 # guest  clang-19 and lld-link-19, for rebuilding the guest images
+# drivers  the same as build, and Python 3 with pip, for fetching real drivers
 #
 # When all is there it says nothing and calls no package manager. On Debian and
 # Ubuntu it installs what is missing, as root or through a sudo that asks for no
@@ -60,6 +61,10 @@ missing_tools() {
         has clang-19 || echo clang-19
         has lld-link-19 || echo lld-19
         ;;
+    drivers)
+        has python3 || echo python3
+        python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+        ;;
     *)
         has_cc || echo cc
         has cmake || echo cmake
@@ -101,6 +106,11 @@ package() {
     apk:libclang) echo clang-dev ;;
     pacman:libclang) echo clang ;;
     brew:libclang) echo llvm ;;
+    pacman:python3-pip) echo python-pip ;;
+    apk:python3-pip) echo py3-pip ;;
+    pacman:python3 | brew:python3-pip) echo python ;;
+    msys:python3 | msys:python3-pip) echo "${MINGW_PACKAGE_PREFIX:-mingw-w64-ucrt-x86_64}-python-pip" ;;
+    winget:python3 | winget:python3-pip) echo Python.Python.3.13 ;;
     dnf:pkg-config) echo pkgconf-pkg-config ;;
     pacman:pkg-config | apk:pkg-config | brew:pkg-config) echo pkgconf ;;
     msys:cc) echo "${MINGW_PACKAGE_PREFIX:-mingw-w64-ucrt-x86_64}-gcc" ;;
@@ -216,5 +226,10 @@ lint)
     need_linters
     ;;
 guest) need_tools guest ;;
-*) die "unknown set-up '$1': build, lint or guest" ;;
+drivers)
+    need_rust
+    need_tools build
+    need_tools drivers
+    ;;
+*) die "unknown set-up '$1': build, lint, guest or drivers" ;;
 esac

@@ -11,6 +11,7 @@ mod error;
 mod evaluate;
 mod for_each_module;
 mod go;
+mod lines;
 mod list_breakpoints;
 mod list_modules;
 mod passing;
@@ -48,12 +49,13 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-static COMMANDS: [(&str, Run); 30] = [
+static COMMANDS: [(&str, Run); 31] = [
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
     ("!poolfind", pool_find::run),
     ("!poolused", pool_used::run),
     ("!poolval", pool_validate::run),
+    (".lines", lines::run),
     ("?", evaluate::run),
     ("bc", clear_breakpoints::run),
     ("bl", list_breakpoints::run),
@@ -82,14 +84,15 @@ static COMMANDS: [(&str, Run); 30] = [
 ];
 
 /// The length of the name at the start of a command: the letters, or the one sign, that it starts
-/// with; of an extension's command a `!`, and letters, digits and underscores.
+/// with; of an extension's command a `!`, and letters, digits and underscores; of a meta-command a `.`,
+/// and letters.
 fn name_length(text: &str) -> usize {
     let is_extension = text.starts_with('!');
     let in_name = |c: char| match is_extension {
         true => c.is_ascii_alphanumeric() || c == '_',
         false => c.is_ascii_alphabetic(),
     };
-    let sign = usize::from(is_extension);
+    let sign = usize::from(is_extension || text.starts_with('.'));
     let rest = &text[sign..];
     let length = sign + rest.find(|c| !in_name(c)).unwrap_or(rest.len());
     match length {
@@ -206,7 +209,7 @@ impl Session {
     fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
         let flow = self.go_on_passing(out);
         // Whoever goes on without commands stops.
-        self.pass_at(Vec::new());
+        self.pass_at(Default::default());
         flow
     }
 
@@ -230,7 +233,7 @@ impl Session {
                 {
                     Flow::Go => {
                         self.charge_stop();
-                        // The commands may have been about breakpoints.
+                        // The commands may have been about breakpoints, or source lines.
                         let now = self.passing_points();
                         if now != points {
                             points.clone_from(&now);

@@ -20,10 +20,18 @@ const OUTPUT: usize = 1 << 18;
 /// The most text that is kept of stacks, in bytes; with more of it, it starts again.
 const TEXTS: usize = 64 << 20;
 
-/// `k` at breakpoints.
-struct PassingStacks {
+/// What is executed without a stop.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct PassingPoints {
     /// Each breakpoint with the number of frames to show.
     points: Vec<(Va, usize)>,
+    /// Whether source lines are shown.
+    lines: bool,
+}
+
+/// `k` at breakpoints.
+struct PassingStacks {
+    at: PassingPoints,
     source: StackSource,
     /// What `texts` are right for: the source's changes.
     changes: u32,
@@ -38,23 +46,25 @@ struct PassingStacks {
 }
 
 impl Session {
-    /// The breakpoints whose commands can be executed without a stop, each with the number of frames
-    /// to show.
-    pub(super) fn passing_points(&self) -> Vec<(Va, usize)> {
+    /// The breakpoints whose commands can be executed without a stop.
+    pub(super) fn passing_points(&self) -> PassingPoints {
         let breakpoints = self.breakpoints().iter();
-        breakpoints
-            .filter_map(|one| Some((one.address, frames_shown(one)?)))
-            .collect()
+        PassingPoints {
+            points: breakpoints
+                .filter_map(|one| Some((one.address, frames_shown(one)?)))
+                .collect(),
+            lines: self.shows_source_lines(),
+        }
     }
 
     /// Has these breakpoints' commands executed without a stop, and no others'.
-    pub(super) fn pass_at(&mut self, points: Vec<(Va, usize)>) {
-        if points.is_empty() {
+    pub(super) fn pass_at(&mut self, at: PassingPoints) {
+        if at.points.is_empty() {
             self.set_passing(None);
             return;
         }
         let passing = PassingStacks {
-            points,
+            at,
             source: StackSource::new(self.lab().module_reader(), STACK_LIMIT),
             changes: 0,
             texts: Vec::new(),
@@ -76,14 +86,14 @@ fn frames_shown(breakpoint: &Breakpoint) -> Option<usize> {
 
 impl PassingCommands for PassingStacks {
     fn points(&self) -> Vec<Va> {
-        self.points.iter().map(|point| point.0).collect()
+        self.at.points.iter().map(|point| point.0).collect()
     }
 
     fn pass(&mut self, guest: &Observed<'_>, address: Va) -> Option<u64> {
         if self.out.len() >= OUTPUT {
             return None;
         }
-        let (_, limit) = *self.points.iter().find(|point| point.0 == address)?;
+        let (_, limit) = *self.at.points.iter().find(|point| point.0 == address)?;
         let stack = self.source.capture(guest, limit);
         let number = stack.index()?;
         if self.changes != self.source.changes() || self.text_bytes > TEXTS {
@@ -97,7 +107,10 @@ impl PassingCommands for PassingStacks {
         if self.texts[number].is_none() {
             let kept = self.source.stacks().stack(stack)?;
             let modules = self.source.modules();
-            let named = CallStack::of_capture(kept.at, kept.frames, kept.end, modules);
+            let mut named = CallStack::of_capture(kept.at, kept.frames, kept.end, modules);
+            if self.at.lines {
+                named = named.with_lines(modules);
+            }
             let text = StackText::new(&named);
             self.text_bytes += text.size();
             self.texts[number] = Some(text);

@@ -1,5 +1,6 @@
 //! `k [COUNT]`: the call stack, from the current instruction through the driver and the system
-//! call to the user-mode program.
+//! call to the user-mode program. With `.lines -e` each function has its source line behind it, if that
+//! is known.
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
@@ -19,7 +20,11 @@ pub(super) fn run(
 ) -> Result<Flow, ExecuteError> {
     let count = arguments.next_expression_or(session, DEFAULT_FRAMES)?;
     arguments.finish()?;
-    write_stack(out, &session.stack(count.min(MAXIMUM_FRAMES) as usize))?;
+    let mut stack = session.stack(count.min(MAXIMUM_FRAMES) as usize);
+    if session.shows_source_lines() {
+        stack = stack.with_lines(session.modules());
+    }
+    write_stack(out, &stack)?;
     Ok(Flow::Stay)
 }
 

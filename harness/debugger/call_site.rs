@@ -1,10 +1,10 @@
 //! A stack as people read it: where each frame is, as module and symbol.
 
-use crate::address::Va;
+use crate::address::{CodeAddress, Va};
 use crate::stack::capture::CapturedFrame;
 use crate::stack::frame::FrameTrust;
 use crate::stack::walk::{Walk, WalkEnd};
-use crate::symbols::Modules;
+use crate::symbols::{Modules, SourceLine};
 use std::fmt;
 
 /// One row of a stack listing.
@@ -24,6 +24,8 @@ pub struct CallSite {
     pub offset: u64,
     /// How the frame was found.
     pub trust: FrameTrust,
+    /// The source line of its code, if that was [looked up](CallStack::with_lines) and is known.
+    pub source: Option<SourceLine>,
 }
 
 /// The address as WinDbg shows a call site: `nt!ExAllocatePoolWithTag+0x82e`, `myfault+0x1634`,
@@ -54,8 +56,34 @@ pub struct CallStack {
 }
 
 impl CallStack {
+    /// The stack with the source lines of all its frames. They are not looked up before: the first
+    /// time takes some milliseconds for a kernel's PDB.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// let stack = session.stack(64).with_lines(session.modules());
+    /// // the break instruction is in assembly, which has no lines; its callers are in C
+    /// assert_eq!(stack.frames[0].source, None);
+    /// assert!(stack.frames.iter().any(|frame| frame.source.is_some()));
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn with_lines(mut self, modules: &Modules) -> CallStack {
+        self.find_lines(modules, |_| true);
+        self
+    }
+
+    /// Looks up the source lines of those frames that are chosen.
+    pub(crate) fn find_lines(&mut self, modules: &Modules, chosen: impl Fn(&CallSite) -> bool) {
+        for frame in self.frames.iter_mut() {
+            if chosen(frame) {
+                frame.source = modules.line_of(frame.code());
+            }
+        }
+    }
+
     /// Names the frames of a walk.
-    pub(super) fn name(walk: Walk, modules: &Modules) -> CallStack {
+    pub(crate) fn name(walk: Walk, modules: &Modules) -> CallStack {
         let frames = walk.frames.into_iter().map(|frame| {
             let at = (frame.child_sp, frame.return_address);
             CallSite::new(frame.code.address(), at, frame.trust, modules)
@@ -106,6 +134,29 @@ impl CallSite {
                 .map(|symbol| symbol.display_name().into_owned()),
             offset: near.map_or(0, |near| near.offset.into()),
             trust,
+            source: None,
+        }
+    }
+
+    /// Where the frame's code is: at the instruction that the processor or an interrupt was at, or
+    /// behind a call.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, address::CodeAddress};
+    /// let stack = Session::new(Lab::builder().build()?).stack(2);
+    /// let [here, caller] = [0, 1].map(|at| stack.frames[at].code());
+    /// assert_eq!(here, CodeAddress::InstructionPointer(stack.frames[0].address));
+    /// assert_eq!(caller, CodeAddress::ReturnAddress(stack.frames[0].return_address));
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn code(&self) -> CodeAddress {
+        match self.trust {
+            FrameTrust::Context | FrameTrust::MachineFrame => {
+                CodeAddress::InstructionPointer(self.address)
+            }
+            FrameTrust::UnwindInfo | FrameTrust::Leaf | FrameTrust::Guess => {
+                CodeAddress::ReturnAddress(self.address)
+            }
         }
     }
 }

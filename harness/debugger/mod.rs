@@ -15,6 +15,7 @@ mod requests;
 mod run;
 pub mod search;
 pub mod session;
+mod source;
 pub mod stop;
 
 pub use breakpoint::{Breakpoint, Breakpoints};

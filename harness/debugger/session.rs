@@ -100,6 +100,8 @@ pub struct Session {
     pub(crate) next_listing: Option<Va>,
     /// Where a display of memory without an address goes on.
     pub(crate) next_display: Option<Va>,
+    /// Whether stacks are listed with source lines.
+    pub(super) source_lines: bool,
     /// What stands for the break-in key in a transcript, to be shown when it takes effect.
     pub(crate) break_in_echo: Option<&'static str>,
 }
@@ -133,6 +135,7 @@ impl Session {
             printed: Printed::default(),
             next_listing: None,
             next_display: None,
+            source_lines: false,
             break_in_echo: None,
         }
     }

@@ -4,8 +4,10 @@
 pub mod console;
 pub mod demo;
 pub mod imports;
+pub mod leaks;
 pub mod options;
 pub mod transcript;
 
 pub use imports::{ImportsOptions, imports};
+pub use leaks::{LeakFormat, LeaksError, LeaksOptions, leaks};
 pub use options::{DebugOptions, FrontendError, debug, demo};

@@ -5,6 +5,7 @@ use super::lab::Lab;
 use super::lab_error::LabError;
 use super::layout::Bases;
 use super::loaded::ModuleImages;
+use super::make_watcher::MakeWatcher;
 use super::unprovided::{BoundImports, UnprovidedUse};
 use crate::machine::{Exit, Machine};
 use crate::stack::walk::walk;
@@ -41,6 +42,7 @@ impl Booted {
         images: GuestImages,
         bases: Bases,
         imports: BoundImports,
+        watch: Option<&MakeWatcher>,
     ) -> Result<Booted, LabError> {
         let mut lab = Lab {
             machine,
@@ -49,11 +51,18 @@ impl Booted {
             imports: Arc::new(imports),
             refusal: None,
         };
+        if let Some(make) = watch {
+            let (watcher, points) = make.make(&lab);
+            lab.machine.set_watcher(Some(watcher), &points)?;
+        }
         let exit = lab.run(BOOT_WORK)?;
         let at = lab.machine.registers().rip();
         let prompt = lab.kernel_symbol("DbgBreakPoint").unwrap_or(at);
         let ready = matches!(exit, Exit::HardcodedBreakpoint { .. }) && at == prompt;
         let stopped = (!ready).then_some(exit);
+        if ready {
+            lab.machine.tell_started();
+        }
         Ok(Booted { lab, stopped })
     }
 

@@ -36,7 +36,7 @@ impl BugCheck {
 
 /// The codes that the built-in kernel stops with, and those of drivers' and the pool's own errors,
 /// with their names in Microsoft's "Bug Check Code Reference"; by ascending code.
-const NAMES: [(u32, &str); 24] = [
+const NAMES: [(u32, &str); 30] = [
     (0x09, "IRQL_NOT_GREATER_OR_EQUAL"),
     (0x0a, "IRQL_NOT_LESS_OR_EQUAL"),
     (0x19, "BAD_POOL_HEADER"),
@@ -44,10 +44,15 @@ const NAMES: [(u32, &str); 24] = [
     (0x32, "PHASE1_INITIALIZATION_FAILED"),
     (0x35, "NO_MORE_IRP_STACK_LOCATIONS"),
     (0x3b, "SYSTEM_SERVICE_EXCEPTION"),
+    (0x3f, "NO_MORE_SYSTEM_PTES"),
+    (0x40, "TARGET_MDL_TOO_SMALL"),
     (0x41, "MUST_SUCCEED_POOL_EMPTY"),
     (0x44, "MULTIPLE_IRP_COMPLETE_REQUESTS"),
+    (0x48, "CANCEL_STATE_IN_COMPLETED_IRP"),
+    (0x4e, "PFN_LIST_CORRUPT"),
     (0x50, "PAGE_FAULT_IN_NONPAGED_AREA"),
     (0x6b, "PROCESS1_INITIALIZATION_FAILED"),
+    (0x76, "PROCESS_HAS_LOCKED_PAGES"),
     (0x7d, "INSTALL_MORE_MEMORY"),
     (0x7e, "SYSTEM_THREAD_EXCEPTION_NOT_HANDLED"),
     (0x7f, "UNEXPECTED_KERNEL_MODE_TRAP"),
@@ -56,6 +61,10 @@ const NAMES: [(u32, &str); 24] = [
     (0xc2, "BAD_POOL_CALLER"),
     (0xc4, "DRIVER_VERIFIER_DETECTED_VIOLATION"),
     (0xc5, "DRIVER_CORRUPTED_EXPOOL"),
+    (
+        0xce,
+        "DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS",
+    ),
     (0xd0, "DRIVER_CORRUPTED_MMPOOL"),
     (0xd1, "DRIVER_IRQL_NOT_LESS_OR_EQUAL"),
     (0xd5, "DRIVER_PAGE_FAULT_IN_FREED_SPECIAL_POOL"),

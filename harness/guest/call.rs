@@ -16,8 +16,8 @@ pub const CALL_WORK: u64 = 64 << 20;
 /// The most arguments that a call takes.
 const MOST_ARGUMENTS: usize = 32;
 
-/// A function of a lab's kernel, looked up: for that lab, and for others whose kernel is the same
-/// and lies at the same place.
+/// A function of a lab's kernel or driver, looked up: for that lab, and for others in which the same
+/// image lies at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelFunction(Va);
 
@@ -101,8 +101,13 @@ pub enum CallError {
     #[error("the call stopped before its end: {0}")]
     Unprovided(Box<UnprovidedUse>),
     /// Something else stopped it.
-    #[error("the call stopped before its end: {0:?}")]
-    Stopped(Exit),
+    #[error("the call stopped before its end: {exit}; the guest is at {at}")]
+    Stopped {
+        /// What stopped it.
+        exit: Exit,
+        /// Where the guest is.
+        at: Va,
+    },
     /// The engine refuses.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -144,6 +149,20 @@ impl Lab {
     /// ```
     pub fn kernel_function(&self, name: &str) -> Option<KernelFunction> {
         self.kernel_symbol(name).map(KernelFunction)
+    }
+
+    /// A function of the driver, by its exact name but for case: one that it exports, or that its
+    /// PDB names.
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().build()?;
+    /// let entry = lab.driver_function("DriverEntry");
+    /// assert_eq!(entry, None); // the built-in driver has no symbols
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn driver_function(&self, name: &str) -> Option<KernelFunction> {
+        let symbol = self.images().driver.symbols.by_name(name)?;
+        Some(KernelFunction(self.bases().driver + symbol.rva))
     }
 
     /// The same as [`call_kernel`](Lab::call_kernel) for a function that has been looked up. As
@@ -242,7 +261,10 @@ impl Lab {
                 exit => {
                     return Err(match self.unprovided_use(&exit) {
                         Some(used) => CallError::Unprovided(Box::new(used)),
-                        None => CallError::Stopped(exit),
+                        None => {
+                            let at = self.machine().instruction_pointer();
+                            CallError::Stopped { exit, at }
+                        }
                     });
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::image::pdb::{PdbError, PdbFile};
 use crate::image::{ImageError, PeImage};
-use crate::symbols::{SymbolError, SymbolTable, TypeTable};
+use crate::symbols::{LineTable, SymbolError, SymbolTable, TypeTable};
 use poolhit_fixtures::prebuilt::{self, File};
 use std::sync::{Arc, OnceLock};
 
@@ -34,6 +34,8 @@ pub struct ImageFile {
     pub symbols: Arc<SymbolTable>,
     /// Its types: the PDB's, or without one none.
     pub types: Arc<TypeTable>,
+    /// Its source lines: the PDB's, or without one none.
+    pub lines: Arc<LineTable>,
 }
 
 impl ImageFile {
@@ -52,21 +54,30 @@ impl ImageFile {
         pdb: Option<&[u8]>,
     ) -> Result<ImageFile, FileError> {
         let image = PeImage::parse(name, bytes)?;
-        let (symbols, types) = match pdb {
-            None => (SymbolTable::from_exports(&image), TypeTable::default()),
+        let (symbols, types, lines) = match pdb {
+            None => (
+                SymbolTable::from_exports(&image),
+                TypeTable::default(),
+                LineTable::default(),
+            ),
             Some(bytes) => {
                 let pdb = PdbFile::parse(bytes).map_err(|source| FileError::Pdb {
                     name: name.to_string(),
                     source,
                 })?;
                 let symbols = SymbolTable::for_image(&image, &pdb)?;
-                (symbols, TypeTable::from_pdb(&pdb))
+                (
+                    symbols,
+                    TypeTable::from_pdb(&pdb),
+                    LineTable::from_pdb(&pdb),
+                )
             }
         };
         Ok(ImageFile {
             image: Arc::new(image),
             symbols: Arc::new(symbols),
             types: Arc::new(types),
+            lines: Arc::new(lines),
         })
     }
 

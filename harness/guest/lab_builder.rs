@@ -9,6 +9,7 @@ use super::lab_error::LabError;
 use super::layout::Bases;
 use super::loader::{self, PoolLimits};
 use super::registry::RegistryRecords;
+use super::make_watcher::{MakeWatcher, Watching};
 use super::unprovided::{Answer, BoundImports, ProvidedResult, Provisions, UnprovidedPolicy};
 use crate::address::Va;
 use crate::machine::probe::Tracer;
@@ -29,6 +30,7 @@ pub struct LabBuilder {
     pub(super) registry: RegistryRecords,
     provisions: Provisions,
     cold: bool,
+    watch: Option<MakeWatcher>,
 }
 
 impl LabBuilder {
@@ -41,6 +43,7 @@ impl LabBuilder {
             registry: RegistryRecords::default(),
             provisions: Provisions::default(),
             cold: false,
+            watch: None,
         }
     }
 
@@ -292,6 +295,39 @@ impl LabBuilder {
         self
     }
 
+    /// Has a [`Watcher`](crate::machine::probe::Watcher) see the guest from the kernel's first
+    /// instruction on, in place of one given before. It is made for each lab when that is loaded, and
+    /// such labs are booted anew each time.
+    ///
+    /// ```
+    /// use poolhit::{Lab, address::Va};
+    /// use poolhit::machine::probe::{Observed, ReturnWatch, Watcher};
+    /// #[derive(Clone)]
+    /// struct Count(u64);
+    /// impl Watcher for Count {
+    ///     fn reached(&mut self, _: &Observed<'_>, _: Va) -> Option<ReturnWatch> {
+    ///         self.0 += 1;
+    ///         None
+    ///     }
+    ///     fn copy(&self) -> Box<dyn Watcher> {
+    ///         Box::new(self.clone())
+    ///     }
+    /// }
+    /// let lab = Lab::builder().watched_by(|lab| {
+    ///     let start = lab.kernel_symbol("KiSystemStartup").unwrap();
+    ///     (Box::new(Count(0)), vec![start])
+    /// });
+    /// assert_eq!(lab.build()?.machine().watcher::<Count>().unwrap().0, 1);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn watched_by(
+        mut self,
+        make: impl Fn(&Lab) -> Watching + Send + Sync + 'static,
+    ) -> LabBuilder {
+        self.watch = Some(MakeWatcher::new(make));
+        self
+    }
+
     /// Loads the images and boots the kernel to the debugger's first prompt: the kernel and the
     /// driver are initialized, and the program is about to run.
     ///
@@ -326,7 +362,11 @@ impl LabBuilder {
     /// ```
     pub fn boot(self) -> Result<Booted, LabError> {
         let bases = self.choose_bases()?;
-        let Some(provisions) = self.provisions.key().filter(|_| !self.cold) else {
+        let Some(provisions) = self
+            .provisions
+            .key()
+            .filter(|_| !self.cold && self.watch.is_none())
+        else {
             let ram = GuestRam::new(self.memory)?;
             return self.boot_in(ram, bases);
         };
@@ -391,7 +431,7 @@ impl LabBuilder {
         let bases = self.choose_bases()?;
         let (mut machine, imports) = self.load(GuestRam::new(self.memory)?, &bases)?;
         machine.set_tracer(Some(tracer))?;
-        Booted::boot(machine, self.images, bases, imports)?.ready()
+        Booted::boot(machine, self.images, bases, imports, self.watch.as_ref())?.ready()
     }
 
     /// Where everything is loaded.
@@ -424,6 +464,6 @@ impl LabBuilder {
 
     fn boot_in(self, ram: GuestRam, bases: Bases) -> Result<Booted, LabError> {
         let (machine, imports) = self.load(ram, &bases)?;
-        Booted::boot(machine, self.images, bases, imports)
+        Booted::boot(machine, self.images, bases, imports, self.watch.as_ref())
     }
 }

@@ -247,7 +247,8 @@ fn with_symbols(loaded: &module_list::LoadedModule, images: &GuestImages, bases:
         Some(file) => Module::new(name, loaded.base, loaded.size)
             .with_image(Arc::clone(&file.image))
             .with_symbols(Arc::clone(&file.symbols))
-            .with_types(Arc::clone(&file.types)),
+            .with_types(Arc::clone(&file.types))
+            .with_lines(Arc::clone(&file.lines)),
         None => Module::new(name, loaded.base, loaded.size),
     }
 }

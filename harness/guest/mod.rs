@@ -8,6 +8,7 @@ mod boot_cache;
 mod bug_check;
 mod call;
 mod debug_output;
+mod driver_links;
 mod images;
 mod import_call;
 mod lab;
@@ -16,6 +17,7 @@ mod lab_error;
 mod layout;
 mod loaded;
 mod loader;
+mod make_watcher;
 mod module_list;
 pub mod pool;
 mod processor;
@@ -39,13 +41,14 @@ pub use lab_builder::{DEFAULT_MEMORY, LabBuilder};
 pub use lab_error::LabError;
 pub use layout::Bases;
 pub use loaded::{Generation, ModuleImages, ModuleReader};
+pub use make_watcher::Watching;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
 pub use providers::{ListedImport, list_imports};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
 pub use requests::{
     BusDevice, DeviceAction, DriverCallError, FileHandle, KERNEL_WORK_ARGUMENTS, NtStatus,
     READ_WRITE, REQUEST_BUFFER, REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError,
-    RequestStop, Response, Stopped, SystemPower, Ticket, Win32Error,
+    RequestStop, Response, SeekFrom, Stopped, SystemPower, Ticket, Win32Error,
 };
 pub use saved_lab::SavedLab;
 pub use unprovided::{ProvidedResult, UnprovidedPolicy, UnprovidedUse, UseKind};

@@ -4,12 +4,13 @@ use super::images::GuestImages;
 use super::lab::Lab;
 use super::layout::Bases;
 use super::unprovided::BoundImports;
-use crate::machine::{EngineError, Machine, Snapshot};
+use crate::machine::{EngineError, Machine, SavedWatch, Snapshot};
 use std::sync::Arc;
 
 /// A lab at one moment: memory, processor, work done, and what is loaded. It can be shared between
 /// threads, each of which makes its own labs of it; they share memory until they write, and the
-/// images for ever. Breakpoints are not part of it.
+/// images for ever. Breakpoints are not part of it; a
+/// [watcher](crate::machine::probe::Watcher) is.
 ///
 /// ```
 /// use poolhit::Lab;
@@ -31,6 +32,7 @@ pub struct SavedLab {
     images: Arc<GuestImages>,
     bases: Arc<Bases>,
     imports: Arc<BoundImports>,
+    watch: SavedWatch,
 }
 
 impl SavedLab {
@@ -52,8 +54,10 @@ impl SavedLab {
 
     /// The same with images that have the same bytes.
     pub(super) fn lab_with(&self, images: Arc<GuestImages>) -> Result<Lab, EngineError> {
+        let mut machine = Machine::from_snapshot(&self.snapshot)?;
+        machine.restore_watch(&self.watch)?;
         Ok(Lab {
-            machine: Machine::from_snapshot(&self.snapshot)?,
+            machine,
             images,
             bases: Arc::clone(&self.bases),
             imports: Arc::clone(&self.imports),
@@ -90,11 +94,12 @@ impl Lab {
             images: Arc::clone(&self.images),
             bases: Arc::clone(&self.bases),
             imports: Arc::clone(&self.imports),
+            watch: self.machine.save_watch(),
         })
     }
 
     /// Brings a state back: this lab's, or that of another one with as much memory. Breakpoints
-    /// stay.
+    /// stay; a [watcher](crate::machine::probe::Watcher) is what it was then, or gone if there was none.
     ///
     /// # Errors
     /// The state is of a lab with other memory, the engine refuses, or the host.
@@ -107,6 +112,7 @@ impl Lab {
     /// ```
     pub fn restore(&mut self, saved: &SavedLab) -> Result<(), EngineError> {
         self.machine.restore(&saved.snapshot)?;
+        self.machine.restore_watch(&saved.watch)?;
         if !Arc::ptr_eq(&self.images, &saved.images) {
             self.images = Arc::clone(&saved.images);
         }

@@ -11,7 +11,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(super) use code::{decode, entry_of, next, place, target};
+pub(crate) use code::entry_of;
+pub(super) use code::{decode, next, place, target};
 pub(super) use state::{gpr, writes};
 
 use crate::address::{Rva, Va};

@@ -103,6 +103,11 @@ impl StackDepot {
         }
     }
 
+    /// The most stacks that it keeps.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The number of stacks kept.
     pub fn len(&self) -> usize {
         self.entries.len()

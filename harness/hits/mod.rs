@@ -9,12 +9,15 @@ pub mod argument;
 mod depot;
 mod record;
 mod recorder;
+mod request;
 pub mod site;
 mod source;
 
+pub(crate) use argument::entry_of;
 pub use argument::{ArgumentFlow, Location, Width};
 pub use depot::{KeptStack, StackDepot, StackId};
 pub use record::{Hit, Keep};
 pub use recorder::{FRAME_LIMIT, Recorder, STACK_LIMIT};
-pub use site::{HitKind, HitSite, hit_sites, lab_sites};
+pub(crate) use request::{Request, return_watch};
+pub use site::{HitKind, HitSite, hit_sites, lab_sites, pool_call_sites};
 pub use source::StackSource;

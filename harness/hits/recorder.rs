@@ -1,13 +1,13 @@
 //! Keeping what happens at hits while the guest runs on.
 
-use super::argument::{Location, above};
 use super::depot::{StackDepot, StackId};
 use super::record::{BLOCK, BYTES, Hit, Keep, POOL_TYPE, Record, Records};
+use super::request::{Request, return_watch};
 use super::site::{HitKind, HitSite, lab_sites};
 use super::source::StackSource;
 use crate::address::Va;
 use crate::guest::{Lab, ModuleReader};
-use crate::machine::probe::{Observed, Pass, Point, Probe, ReturnWatch};
+use crate::machine::probe::{Observed, Pass, Point, Probe};
 use crate::memory::ReadMemory;
 use crate::registers::Gpr;
 use crate::symbols::Modules;
@@ -130,39 +130,6 @@ impl Recorder {
     }
 }
 
-/// What is known at a site.
-struct Values {
-    tag: u64,
-    bytes: Option<u64>,
-    pool_type: Option<u64>,
-    block: Option<u64>,
-}
-
-impl Values {
-    /// Reads all registers it takes at once; where a site does not need one, it is the tag's.
-    #[inline]
-    fn at(site: &HitSite, guest: &Observed<'_>) -> Values {
-        let register = |location: Option<Location>| match location {
-            Some(Location::Register(register)) => register,
-            _ => site.tag,
-        };
-        let first = site.bytes.or(site.block);
-        let wanted = [site.tag, register(first), register(site.pool_type)];
-        let [tag, first_value, pool_type] = guest.three_registers(wanted);
-        let value = |location: Option<Location>, register: u64| match location? {
-            Location::Register(_) => Some(register),
-            Location::Stack(offset) => guest.read_u64(above(guest.place().0, offset)).ok(),
-        };
-        let first_value = value(first, first_value);
-        Values {
-            tag,
-            bytes: first_value.filter(|_| site.bytes.is_some()),
-            block: first_value.filter(|_| site.bytes.is_none()),
-            pool_type: value(site.pool_type, pool_type),
-        }
-    }
-}
-
 impl Probe for Recorder {
     /// An `int 3`, or a breakpoint on what was one before it was patched.
     fn hit(&mut self, guest: &Observed<'_>, point: Point) -> Option<Pass> {
@@ -180,7 +147,7 @@ impl Probe for Recorder {
         let sequence = self.hits;
         let keeps = self.records.keeps(sequence);
         // In front of the stack, whose registers are read with these.
-        let values = keeps.then(|| Values::at(site, guest));
+        let values = keeps.then(|| Request::at(site, guest));
         let stack = self.source.capture(guest, FRAME_LIMIT);
         self.hits += 1;
         self.by_site[number] += 1;
@@ -222,17 +189,7 @@ impl Probe for Recorder {
                 }
             }
             HitKind::Allocate => {
-                // The function that compares is the innermost frame, and returns to where it was
-                // called.
-                if let Some(Location::Stack(offset)) = site.return_address
-                    && let [frame, ..] = self.source.frames()
-                {
-                    watch = Some(ReturnWatch {
-                        address: frame.return_address,
-                        stack: above(guest.place().0, offset).wrapping_add(8),
-                        token: sequence,
-                    });
-                }
+                watch = return_watch(site, guest, self.source.frames(), sequence);
             }
         }
         self.records.push(record);

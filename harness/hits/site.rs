@@ -127,6 +127,35 @@ struct Comparison {
 /// # Ok::<(), poolhit::guest::LabError>(())
 /// ```
 pub fn hit_sites(image: &PeImage, symbols: &SymbolTable, base: Va) -> Vec<HitSite> {
+    one_each(sites(image, symbols, base, |found| found.address))
+}
+
+/// The places in a lab's kernel where each call for pool comes by, whatever its tag: the comparisons
+/// that [`hit_sites`] finds, with locations that hold in front of the comparison. Comparisons that
+/// share an `int 3` are all there.
+///
+/// ```
+/// use poolhit::Lab;
+/// use poolhit::hits::{lab_sites, pool_call_sites};
+/// let lab = Lab::builder().build()?;
+/// let compares: Vec<_> = lab_sites(&lab).iter().map(|site| site.compare).collect();
+/// let calls = pool_call_sites(&lab);
+/// assert!(calls.iter().all(|site| compares.contains(&site.compare) && site.return_address.is_some()));
+/// # Ok::<(), poolhit::guest::LabError>(())
+/// ```
+pub fn pool_call_sites(lab: &Lab) -> Vec<HitSite> {
+    let kernel = &lab.images().kernel;
+    let base = lab.bases().kernel;
+    sites(&kernel.image, &kernel.symbols, base, |found| found.compare)
+}
+
+/// All comparisons, with the locations as of a place that each of them has.
+fn sites(
+    image: &PeImage,
+    symbols: &SymbolTable,
+    base: Va,
+    place_of: fn(&Comparison) -> Rva,
+) -> Vec<HitSite> {
     let Some(hit_tag) = symbols.by_name("PoolHitTag") else {
         return Vec::new();
     };
@@ -145,7 +174,7 @@ pub fn hit_sites(image: &PeImage, symbols: &SymbolTable, base: Va) -> Vec<HitSit
     }
     let mut sites = Vec::new();
     for (function, comparisons) in functions {
-        let places: Vec<Rva> = comparisons.iter().map(|found| found.address).collect();
+        let places: Vec<Rva> = comparisons.iter().map(place_of).collect();
         let flow = ArgumentFlow::follow(image, function, &places, &mut steps);
         let name = symbols.nearest(function);
         let signature = name
@@ -158,7 +187,7 @@ pub fn hit_sites(image: &PeImage, symbols: &SymbolTable, base: Va) -> Vec<HitSit
         };
         sites.extend(comparisons.into_iter().map(|found| {
             let at = |number: Option<usize>, width| {
-                number.and_then(|number| flow.argument(found.address, number, width))
+                number.and_then(|number| flow.argument(place_of(&found), number, width))
             };
             HitSite {
                 address: base + found.address,
@@ -169,12 +198,12 @@ pub fn hit_sites(image: &PeImage, symbols: &SymbolTable, base: Va) -> Vec<HitSit
                 bytes: at(signature.bytes, Width::Quadword),
                 pool_type: at(signature.pool_type, Width::Doubleword),
                 block: at(signature.block, Width::Quadword),
-                return_address: flow.return_address(found.address),
+                return_address: flow.return_address(place_of(&found)),
             }
         }));
     }
     sites.sort_by_key(|site| (site.address, site.compare));
-    one_each(sites)
+    sites
 }
 
 /// The places in a lab's kernel.

@@ -203,6 +203,16 @@ impl StackSource {
         self.changes = self.changes.wrapping_add(1);
     }
 
+    /// Another one that keeps the same stacks, and has yet to learn by what they are captured.
+    pub(crate) fn copy(&self) -> StackSource {
+        let limit = self.depot.limit();
+        StackSource {
+            depot: self.depot.clone(),
+            changes: self.changes,
+            ..StackSource::new(self.reader.clone(), limit)
+        }
+    }
+
     /// The stacks captured.
     pub fn stacks(&self) -> &StackDepot {
         &self.depot

@@ -10,6 +10,7 @@ pub mod function_table;
 mod headers;
 pub mod imports;
 pub mod layout;
+pub mod lines;
 pub mod load_config;
 pub mod pdb;
 mod pdb_address;

@@ -4,6 +4,7 @@
 //! is kept from it: page lists that multiply the file (`pdb_source`), sums that overflow
 //! (`pdb_address`), and the kinds of records that are not needed.
 
+use super::lines::{LineError, PdbLines};
 use super::pdb_address::AddressMap;
 use super::pdb_source::BoundedSource;
 use super::text::printable;
@@ -95,6 +96,7 @@ pub struct PdbFile {
     symbols: Vec<PdbSymbol>,
     type_names: Vec<PdbTypeName>,
     types: Result<Arc<TypeStream>, TypeError>,
+    lines: Result<Arc<PdbLines>, LineError>,
 }
 
 /// What the symbol records say.
@@ -155,6 +157,8 @@ impl PdbFile {
             symbols: records.symbols,
             type_names: records.type_names,
             types: types(&mut pdb),
+            // What they take of the source's limit is taken from nothing else.
+            lines: PdbLines::read(&mut pdb, map).map(Arc::new),
         })
     }
 
@@ -226,6 +230,23 @@ impl PdbFile {
     /// ```
     pub fn types(&self) -> Result<&Arc<TypeStream>, &TypeError> {
         self.types.as_ref()
+    }
+
+    /// The source lines' records. A PDB whose lines cannot be read still has its symbols, and one that
+    /// was stripped of lines has none.
+    ///
+    /// # Errors
+    /// The PDB has lines, but the streams that they need are broken.
+    ///
+    /// ```
+    /// # use poolhit::image::pdb::PdbFile;
+    /// # use poolhit_fixtures::pdb_builder::PdbBuilder;
+    /// let mut builder = PdbBuilder::new([7; 16], 2);
+    /// let pdb = PdbFile::parse(&builder.section(0x1000, 9).procedure("F", 1, 0, 9).build()).unwrap();
+    /// assert_eq!(pdb.lines().unwrap().ranges().0, []);
+    /// ```
+    pub fn lines(&self) -> Result<&Arc<PdbLines>, &LineError> {
+        self.lines.as_ref()
     }
 }
 

@@ -19,6 +19,7 @@ const SECTION_HEADERS: usize = 5;
 const ORIGINAL_SECTION_HEADERS: usize = 10;
 
 /// Where the sections are, and where Microsoft's post-link optimiser moved their parts to.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct AddressMap {
     sections: Vec<u32>,
     /// Source and target RVA, ascending by source; a target of 0 is code that was dropped.

@@ -1,6 +1,7 @@
 //! Why the machine stopped running the guest.
 
 use crate::address::Va;
+use std::fmt;
 
 /// Why the machine stopped. In each case the instruction pointer is at the instruction named, and
 /// running on from there is meaningful.
@@ -25,6 +26,33 @@ pub enum Exit {
     Fault(Fault),
     /// The engine gave up; the text is its own.
     Engine(&'static str),
+}
+
+/// What it was, for people, without where the guest is then unless that is not what it stands at.
+///
+/// ```
+/// use poolhit::{address::Va, machine::{Exit, Fault}};
+/// let fault = Fault { vector: 14, address: Va(0x1000), accessed: Some(Va(8)) };
+/// assert_eq!(Exit::Fault(fault).to_string(), "page fault, accessing 00000000`00000008");
+/// assert_eq!(Exit::Limit.to_string(), "the work limit was reached");
+/// ```
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::HardcodedBreakpoint { .. } => f.write_str("an int 3"),
+            Exit::Breakpoint { .. } => f.write_str("a breakpoint"),
+            Exit::Halt => f.write_str("the guest waits for an interrupt that does not come"),
+            Exit::Limit => f.write_str("the work limit was reached"),
+            Exit::Fault(fault) => {
+                f.write_str(fault.name())?;
+                match fault.accessed {
+                    Some(accessed) => write!(f, ", accessing {accessed}"),
+                    None => Ok(()),
+                }
+            }
+            Exit::Engine(text) => write!(f, "the engine gave up: {text}"),
+        }
+    }
 }
 
 /// A processor exception that the guest raised.

@@ -19,6 +19,7 @@ mod saved_memory;
 mod snapshot;
 pub mod timer;
 mod unicorn;
+mod watching;
 mod written_pages;
 
 pub use exit::{Exit, Fault};
@@ -28,6 +29,7 @@ pub use ram::{GuestRam, MAXIMUM_RAM};
 pub use ring_gate::RingGate;
 pub use snapshot::Snapshot;
 pub use unicorn::EngineError;
+pub(crate) use watching::SavedWatch;
 
 use crate::address::{Pa, Va};
 use crate::memory::{FaultReason, MemoryFault, ReadMemory, WriteMemory, pages};

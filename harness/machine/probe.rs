@@ -66,6 +66,29 @@ pub struct ReturnWatch {
     pub token: u64,
 }
 
+/// What sees the guest reach chosen instructions, whoever else looks at it: breakpoints, a
+/// [`Probe`] and a session's own are not in its way, nor is it in theirs. It can neither stop the guest
+/// nor charge it.
+///
+/// What it knows is about the guest's past, so it goes where the guest goes: a lab that is saved keeps
+/// a copy of it, and brings that back ([`copy`](Watcher::copy)).
+pub trait Watcher: Any + Send + Sync {
+    /// The instruction at `address`, one of its points, is about to execute. A call can be named whose
+    /// return it wants to see.
+    fn reached(&mut self, guest: &Observed<'_>, address: Va) -> Option<ReturnWatch>;
+
+    /// A call that was to be watched has returned; the guest is at its return address.
+    fn returned(&mut self, guest: &Observed<'_>, token: u64) {
+        let _ = (guest, token);
+    }
+
+    /// The guest has started up, and is at the debugger's first prompt.
+    fn started(&mut self) {}
+
+    /// Another one that knows the same.
+    fn copy(&self) -> Box<dyn Watcher>;
+}
+
 /// What looks at every instruction before it executes. Some hundred times slower than a run without.
 ///
 /// It sees those of the machine's [gate](super::RingGate) too, which lie in no module: system calls go

@@ -1,6 +1,7 @@
 //! Values turned into the text that WinDbg shows for them.
 
 pub mod json;
+pub mod leaks;
 pub mod location;
 pub mod pool;
 pub mod pool_used;

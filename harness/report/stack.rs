@@ -1,10 +1,11 @@
 //! The listing of `k`.
 
 use crate::address::Va;
-use crate::debugger::CallStack;
+use crate::debugger::{CallSite, CallStack};
 use std::fmt::{self, Write};
 
-/// Writes a stack as WinDbg's `k` does: stack pointer, return address, call site.
+/// Writes a stack as WinDbg's `k` does: stack pointer, return address, call site, and in brackets the
+/// source line, if the stack [has them](CallStack::with_lines).
 ///
 /// # Errors
 /// The output refuses.
@@ -20,12 +21,20 @@ use std::fmt::{self, Write};
 pub fn write_stack(out: &mut dyn Write, stack: &CallStack) -> fmt::Result {
     out.write_str(HEADER)?;
     for frame in &stack.frames {
-        writeln!(out, "{} {} {frame}", frame.child_sp, frame.return_address)?;
+        write_frame(out, frame)?;
     }
     Ok(())
 }
 
-const HEADER: &str = "Child-SP          RetAddr           Call Site\n";
+fn write_frame(out: &mut dyn Write, frame: &CallSite) -> fmt::Result {
+    write!(out, "{} {} {frame}", frame.child_sp, frame.return_address)?;
+    match &frame.source {
+        Some(line) => writeln!(out, " [{line}]"),
+        None => writeln!(out),
+    }
+}
+
+pub(crate) const HEADER: &str = "Child-SP          RetAddr           Call Site\n";
 
 /// The listing of a stack that is to be written again and again: between two times that the same
 /// calls are made, nothing but the stack pointers can change.
@@ -42,9 +51,8 @@ impl StackText {
         let mut rows = Vec::new();
         for frame in &stack.frames {
             rows.push((text.len(), frame.child_sp));
-            let (child_sp, return_address) = (frame.child_sp, frame.return_address);
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{child_sp} {return_address} {frame}");
+            let _ = write_frame(&mut text, frame);
         }
         let text = text.into_bytes();
         StackText { text, rows }

@@ -1,5 +1,6 @@
-//! Modules, names to addresses and back, undecoration, types.
+//! Modules, names to addresses and back, undecoration, types, source lines.
 
+pub mod lines;
 pub mod location;
 pub mod module;
 pub mod modules;
@@ -12,6 +13,7 @@ pub mod types;
 pub mod undecorate;
 pub mod wildcard;
 
+pub use lines::{LineTable, SourceLine};
 pub use location::Location;
 pub use module::Module;
 pub use modules::Modules;

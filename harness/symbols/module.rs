@@ -1,5 +1,6 @@
 //! A loaded image, with its symbols.
 
+use super::lines::LineTable;
 use super::table::{SymbolError, SymbolSource, SymbolTable};
 use super::types::TypeTable;
 use crate::address::{Rva, Va};
@@ -25,6 +26,7 @@ pub struct Module {
     image: Option<Arc<PeImage>>,
     symbols: Arc<SymbolTable>,
     types: Arc<TypeTable>,
+    lines: Arc<LineTable>,
 }
 
 impl Module {
@@ -45,6 +47,7 @@ impl Module {
             image: None,
             symbols: Arc::default(),
             types: Arc::default(),
+            lines: Arc::default(),
         }
     }
 
@@ -79,6 +82,7 @@ impl Module {
             image: Some(image),
             symbols: Arc::new(symbols),
             types: Arc::new(pdb.map(TypeTable::from_pdb).unwrap_or_default()),
+            lines: Arc::new(pdb.map(LineTable::from_pdb).unwrap_or_default()),
             ..module
         })
     }
@@ -120,6 +124,29 @@ impl Module {
     /// ```
     pub fn with_types(self, types: Arc<TypeTable>) -> Module {
         Module { types, ..self }
+    }
+
+    /// The module with other source lines.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, guest::GuestImages, symbols::Module};
+    /// let lines = GuestImages::built_in().kernel.lines.clone();
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000).with_lines(lines);
+    /// assert!(!module.lines().is_empty());
+    /// ```
+    pub fn with_lines(self, lines: Arc<LineTable>) -> Module {
+        Module { lines, ..self }
+    }
+
+    /// Its source lines; an empty table if it has none.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::Module};
+    /// let module = Module::new("ntoskrnl.exe", Va(0x10000), 0x1000);
+    /// assert!(module.lines().is_empty());
+    /// ```
+    pub fn lines(&self) -> &LineTable {
+        &self.lines
     }
 
     /// Its types; an empty table if it has none.

@@ -1,8 +1,9 @@
 //! The loaded modules of one address space.
 
+use super::lines::SourceLine;
 use super::location::Location;
 use super::module::Module;
-use crate::address::Va;
+use crate::address::{CodeAddress, Va};
 
 /// Why a module cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,5 +217,31 @@ impl Modules {
                 offset: rva.0,
             },
         })
+    }
+    /// The source line that a stack frame's code comes from: for a return address, that of the call.
+    /// `None` outside all modules, and where the module's PDB has no line.
+    ///
+    /// The first look-up in a module reads all its lines; others take O(log n).
+    ///
+    /// ```
+    /// use poolhit::address::{CodeAddress, Va};
+    /// use poolhit::symbols::{Module, Modules};
+    /// # use poolhit::{image::{PeImage, pdb::PdbFile}};
+    /// # use poolhit_fixtures::prebuilt::{LEAKY, LEAKY_PDB};
+    /// # let image = PeImage::parse("leaky.sys", LEAKY.bytes)?.into();
+    /// # let pdb = PdbFile::parse(LEAKY_PDB.bytes)?;
+    /// let mut modules = Modules::default();
+    /// let entry = modules.add(Module::from_image(image, Va(0x10000), Some(&pdb))?)?;
+    /// let entry = entry.base() + entry.symbols().by_name("DriverEntry").unwrap().rva;
+    /// let line = modules.line_of(CodeAddress::InstructionPointer(entry)).unwrap();
+    /// assert!(line.file.ends_with("leaky.c"));
+    /// // it is the first function of its section: no call is in front of it
+    /// assert_eq!(modules.line_of(CodeAddress::ReturnAddress(entry)), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn line_of(&self, code: CodeAddress) -> Option<SourceLine> {
+        let address = code.for_lookup();
+        let module = self.containing(address)?;
+        module.lines().find(module.rva(address)?)
     }
 }

@@ -99,7 +99,13 @@ impl Subject {
                         }
                         // in user mode, at a breakpoint
                         Err(error) => {
-                            fault |= matches!(error, CallError::Stopped(Exit::Fault(_)));
+                            fault |= matches!(
+                                error,
+                                CallError::Stopped {
+                                    exit: Exit::Fault(_),
+                                    ..
+                                }
+                            );
                             values.push(u64::MAX);
                             None
                         }

@@ -8,8 +8,7 @@
 mod state;
 
 use poolhit::address::Va;
-use poolhit::guest::{ImageFile, list_imports};
-use poolhit::memory::{ReadMemory, WriteMemory};
+use poolhit::guest::list_imports;
 use poolhit::{Lab, Session, StopReason};
 use state::{check, file, files, images};
 use std::process::Command;
@@ -38,44 +37,12 @@ fn windivert_2() {
     check("windivert-2", "windivert-2/WinDivert64.sys");
 }
 
-/// `RtlCopyUnicodeString` as the WDK documents it, by the lab while the kernel has none: the
-/// framework's entry copies the registry path before it binds.
-fn with_copy(driver: ImageFile) -> poolhit::guest::LabBuilder {
-    const NAME: &str = "RtlCopyUnicodeString";
-    let kernel = &images().kernel.image;
-    let listed = list_imports(&driver.image, kernel).unwrap();
-    let is_missing = |listed: &poolhit::guest::ListedImport| {
-        listed.missing.is_some() && listed.import.function.to_string() == NAME
-    };
-    let builder = Lab::builder().driver(driver);
-    if !listed.iter().any(is_missing) {
-        return builder;
-    }
-    builder.provide(NAME, |call| {
-        let [target, source] = [Va(call.argument(1)?), Va(call.argument(2)?)];
-        let room = call.read_u16(target.wrapping_add(2))?;
-        let length = match source {
-            Va(0) => 0,
-            source => call.read_u16(source)?.min(room),
-        };
-        let mut text = vec![0; usize::from(length)];
-        if length > 0 {
-            let from = call.read_va(source.wrapping_add(8))?;
-            call.read(from, &mut text)?;
-        }
-        let to = call.read_va(target.wrapping_add(8))?;
-        call.write(to, &text)?;
-        call.write(target, &length.to_le_bytes())?;
-        Ok(0)
-    })
-}
-
 /// A framework's driver gets as far as the framework, which no lab has.
 #[test]
 #[ignore = "needs drivers: make test-drivers"]
 fn windivert_stops_at_its_framework() {
     for path in ["windivert-1/WinDivert64.sys", "windivert-2/WinDivert64.sys"] {
-        let booted = with_copy(file(path)).boot().unwrap();
+        let booted = Lab::builder().driver(file(path)).boot().unwrap();
         let mut session = Session::stopped(booted.lab, booted.stopped.unwrap());
         let stop = session.last_stop().unwrap();
         let StopReason::UnprovidedFunction(used) = &stop.reason else {

@@ -42,7 +42,10 @@ fn in_passing() {
     let allocate = lab.kernel_symbol("ExAllocatePoolWithTag").unwrap();
     lab.machine_mut().set_breakpoint(allocate).unwrap();
     let called = lab.call_kernel("ExAllocatePoolWithTag", &[1, 0x2000, 0x3261654c]);
-    assert!(matches!(called, Err(CallError::Stopped(_))), "{called:?}");
+    assert!(
+        matches!(called, Err(CallError::Stopped { .. })),
+        "{called:?}"
+    );
     lab.machine_mut().clear_breakpoint(allocate).unwrap();
     let saved = lab.save().unwrap();
     for limit in 1..5 {

@@ -111,7 +111,7 @@ impl Guest {
         machine.clear_breakpoint(site.address).unwrap();
         let stopped = matches!(
             end,
-            Err(CallError::Stopped(Exit::Breakpoint { address })) if address == site.address
+            Err(CallError::Stopped { exit: Exit::Breakpoint { address }, .. }) if address == site.address
         );
         prop_assert!(stopped, "{place:?}: {end:?}");
         let caller = match place {

@@ -74,6 +74,35 @@ fn reaches_nonsense(session: &Session, check: BugCheck) -> bool {
         && (ARGUMENTS.into_iter().any(near) || near(USER_PROBE_ADDRESS))
 }
 
+/// All services that there are, some numbers that there are none for, and none that sleeps as long as it
+/// is told.
+const SERVICES: [u64; 24] = [
+    0x1,
+    0x3,
+    0x4,
+    0x5,
+    0xb,
+    0xc,
+    0xe,
+    0x24,
+    0x29,
+    0x30,
+    0x36,
+    0x3b,
+    0x45,
+    0x48,
+    0x52,
+    0x5a,
+    0x86,
+    0xdc,
+    0x141,
+    0x174,
+    0x184,
+    0x190,
+    0x191,
+    u64::MAX,
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
@@ -81,7 +110,7 @@ proptest! {
     /// returns, or the kernel cannot reach what it was given.
     #[test]
     fn services_with_nonsense_end(
-        number in prop::sample::select(vec![4u64, 0xc, 0x29, 0x52, 0x190, 0x191, u64::MAX]),
+        number in prop::sample::select(SERVICES.to_vec()),
         arguments in prop::collection::vec(prop::sample::select(ARGUMENTS.to_vec()), 5),
         stack in prop::collection::vec(prop::sample::select(ARGUMENTS.to_vec()), 12),
     ) {

@@ -2,7 +2,7 @@
 
 use crate::guest::*;
 use poolhit::Lab;
-use poolhit::guest::{FileHandle, Request, Win32Error};
+use poolhit::guest::{FileHandle, Request, SeekFrom, Win32Error};
 
 const FILE_NOT_FOUND: u32 = 2;
 const ACCESS_DENIED: u32 = 5;
@@ -142,4 +142,50 @@ fn flushing_reaches_the_driver() {
     let handle = ask(&mut lab, &open).handle.unwrap();
     let refused = ask(&mut lab, &Request::Flush { handle });
     assert_eq!(refused.error, Win32Error(ACCESS_DENIED));
+}
+
+fn seek(lab: &mut Lab, handle: FileHandle, distance: i64, from: SeekFrom) -> Result<u64, u32> {
+    let request = Request::Seek {
+        handle,
+        distance,
+        from,
+    };
+    let response = ask(lab, &request);
+    if response.is_success() {
+        Ok(response.information)
+    } else {
+        Err(response.error.0)
+    }
+}
+
+/// Positions are the I/O manager's, the size and the end the driver's.
+#[test]
+fn positions_and_sizes() {
+    const INVALID_PARAMETER: u32 = 87;
+    let mut lab = lab();
+    let handle = open(&mut lab, "IoTest");
+    write(&mut lab, handle, 0, b"0123456789");
+    assert_eq!(seek(&mut lab, handle, 0, SeekFrom::Current), Ok(10));
+    assert_eq!(seek(&mut lab, handle, 4, SeekFrom::Begin), Ok(4));
+    assert_eq!(read(&mut lab, handle, 0, 2).data(), b"45");
+    assert_eq!(seek(&mut lab, handle, -3, SeekFrom::End), Ok(7));
+    assert_eq!(read(&mut lab, handle, 0, 100).data(), b"789");
+    assert_eq!(seek(&mut lab, handle, -11, SeekFrom::End), Err(131));
+    assert_eq!(ask(&mut lab, &Request::Size { handle }).information, 10);
+    assert_eq!(seek(&mut lab, handle, 3, SeekFrom::Begin), Ok(3));
+    assert!(ask(&mut lab, &Request::SetEnd { handle }).is_success());
+    assert_eq!(ask(&mut lab, &Request::Size { handle }).information, 3);
+    seek(&mut lab, handle, 0x2000, SeekFrom::Begin).unwrap();
+    let refused = ask(&mut lab, &Request::SetEnd { handle });
+    assert_eq!(refused.error.0, INVALID_PARAMETER);
+    // A file that is used with OVERLAPPED structures has no position.
+    let overlapped = open_overlapped(&mut lab, "IoTest");
+    assert_eq!(
+        seek(&mut lab, overlapped, 1, SeekFrom::Begin),
+        Err(INVALID_PARAMETER)
+    );
+    assert_eq!(
+        ask(&mut lab, &Request::Size { handle: overlapped }).information,
+        3
+    );
 }

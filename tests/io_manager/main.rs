@@ -11,4 +11,5 @@ mod model;
 mod pending;
 mod plug_and_play;
 mod stops;
+mod structures;
 mod transfers;

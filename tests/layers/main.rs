@@ -28,6 +28,8 @@ const TOWER: &[&str] = &[
     "guest",
     "hits",
     "debugger",
+    "leaks",
+    "scenario",
     "report",
     "commands",
     "frontends",

@@ -1,7 +1,7 @@
 //! Misuse and corruption: the bug check that Windows uses, with its parameters (Microsoft, "Bug Check
 //! Code Reference"), and a lab that can be restored and used again.
 
-use crate::guest::{Pool, in_the_middle};
+use crate::guest::{Pool, without_free_neighbours};
 use poolhit::Lab;
 use poolhit::guest::{BugCheck, CallError};
 
@@ -169,9 +169,9 @@ fn a_protected_tag_wants_itself() {
     }
 }
 
-/// A block of 0x400 bytes that is free between two that are not, and so first on its list.
+/// A block of 0x400 bytes that is free beside others that are not, and so first on its list.
 fn freed_alone(pool: &mut Pool) -> u64 {
-    let block = in_the_middle(|| allocate(pool, 0, 0x400, TAG));
+    let block = without_free_neighbours(|| allocate(pool, 0, 0x400, TAG));
     free(pool, block, TAG).unwrap();
     block
 }

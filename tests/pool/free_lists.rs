@@ -1,7 +1,7 @@
 //! The pool's free blocks, in the guest's own memory: each on the list of its size, linked both ways;
 //! and each page a row of blocks that know their neighbours, with no two free ones side by side.
 
-use crate::guest::{Pool, in_the_middle};
+use crate::guest::{Pool, without_free_neighbours};
 use poolhit::address::Va;
 use poolhit::guest::pool::PoolKind;
 use std::collections::BTreeSet;
@@ -169,7 +169,7 @@ fn tampering_is_found() {
     let mut pool = Pool::new();
     let tag = u64::from(u32::from_le_bytes(*b"TstF"));
     let allocate = |pool: &mut Pool| pool.call("ExAllocatePoolWithTag", &[0, 0x400, tag]).value;
-    let block = in_the_middle(|| allocate(&mut pool));
+    let block = without_free_neighbours(|| allocate(&mut pool));
     pool.call("ExFreePoolWithTag", &[block, tag]);
     assert_eq!(check(&pool), Ok(()));
     let header = block - 16;

@@ -244,18 +244,20 @@ impl Pool {
     }
 }
 
-/// Allocates blocks of 0x400 bytes until three lie side by side in one page, and gives the one in the
-/// middle. Each is taken from the back of what is left of a page.
-pub fn in_the_middle(mut allocate: impl FnMut() -> u64) -> u64 {
+/// Allocates blocks of 0x400 bytes until one lies behind another at its page's end, and gives that: it has
+/// no neighbour that is free.
+pub fn without_free_neighbours(mut allocate: impl FnMut() -> u64) -> u64 {
     const DISTANCE: u64 = 0x410;
-    let mut last = [allocate(), allocate(), allocate()];
-    for _ in 0..8 {
-        let [one, two, three] = last;
-        let side_by_side = one.wrapping_sub(two) == DISTANCE && two.wrapping_sub(three) == DISTANCE;
-        if side_by_side && one >> 12 == three >> 12 {
-            return two;
+    let mut all = Vec::new();
+    for _ in 0..16 {
+        all.push(allocate());
+        let is_so = |block: &&u64| {
+            let ends_page = (*block + 0x400).is_multiple_of(0x1000);
+            ends_page && all.contains(&(*block - DISTANCE))
+        };
+        if let Some(block) = all.iter().find(is_so) {
+            return *block;
         }
-        last = [two, three, allocate()];
     }
-    panic!("no three blocks side by side: {last:x?}");
+    panic!("no block at a page's end: {all:x?}");
 }

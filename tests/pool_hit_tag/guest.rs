@@ -200,7 +200,10 @@ impl Guest {
                     found = BugCheck(check.code, check.parameters[0]);
                     break;
                 }
-                Err(CallError::Stopped(Exit::Breakpoint { address })) => {
+                Err(CallError::Stopped {
+                    exit: Exit::Breakpoint { address },
+                    ..
+                }) => {
                     hits.push(address);
                     found = HitFirst;
                     break;

@@ -63,7 +63,7 @@ fn only_the_leaking_place_grows_after_the_edit() {
     for (first, second, third) in [
         (1_000_000, 1_000_000, 1_000_000),
         (1_000, 333_333, 777_777),
-        (1_234_567, 54_321, 200_003),
+        (1_234_567, 154_321, 200_003),
     ] {
         let mut session = Session::new(Lab::builder().build().unwrap());
         let before = work(&mut session, first);

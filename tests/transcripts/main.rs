@@ -7,8 +7,10 @@
 
 use poolhit::commands::{name_of, names};
 use poolhit::debugger::command_line::commands;
+use poolhit::guest::{ImageFile, Request, RequestStop};
 use poolhit::transcript::{REWRITE, Transcript, check};
 use poolhit::{Lab, Session};
+use poolhit_fixtures::prebuilt::{LEAKY, LEAKY_PDB};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,19 @@ fn lab(folder: &str) -> Lab {
             allocate(&mut lab, TAGGED, &[PAGED, 0x2000, LEA2]);
             allocate(&mut lab, TAGGED, &[PAGED, 0x1800, PROTECTED_LEA1]);
             allocate(&mut lab, "ExFreePoolWithTag", &[cached, PROTECTED_LEA1]);
+        }
+        // a driver with source lines, in the middle of a request
+        "source_lines" => {
+            let driver = ImageFile::parse(LEAKY.name, LEAKY.bytes, Some(LEAKY_PDB.bytes)).unwrap();
+            let copy = driver.symbols.by_name("CopyInput").unwrap().rva;
+            lab = Lab::builder().driver(driver).requester().build().unwrap();
+            let device = lab.open_device(r"\\.\Leaky").unwrap();
+            let copy = lab.bases().driver + copy;
+            lab.machine_mut().set_breakpoint(copy).unwrap();
+            let request = Request::ioctl(device, 0x222044, &[0; 4], 0);
+            let stopped = lab.request(&request).unwrap_err();
+            assert_eq!(stopped.stopped().unwrap().reason, RequestStop::Breakpoint);
+            lab.machine_mut().clear_breakpoint(copy).unwrap();
         }
         // DISPATCH_LEVEL
         "raised_irql" => {

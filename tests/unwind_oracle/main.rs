@@ -1,6 +1,6 @@
 //! The unwinder against the machine: at every instruction boundary of the built-in guest's runs (boot,
 //! driver, requests on every path of the pool, system calls in and out, interrupts, page faults, threads
-//! that take turns) the
+//! that take turns, requests that are pending and cancelled) the
 //! whole stack that is unwound is the one that calls and returns have made.
 //!
 //! Tests look at boundaries that are the same but for data only so often ([`VISITS`]); those that are
@@ -11,6 +11,7 @@ mod exceptions;
 mod guest;
 mod interruptions;
 mod oracle;
+mod requests;
 mod runs;
 mod second_opinion;
 mod threads;

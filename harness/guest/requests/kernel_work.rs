@@ -72,8 +72,10 @@ impl Lab {
             let (given, limit) = (arguments.len(), KERNEL_WORK_ARGUMENTS);
             return Err(too_long("call", given, "arguments", limit));
         }
-        if text.len() > TEXT {
-            return Err(too_long("text", text.len(), "bytes", TEXT));
+        // The end is for a number that the function gives.
+        let limit = TEXT - size_of::<u64>();
+        if text.len() > limit {
+            return Err(too_long("text", text.len(), "bytes", limit));
         }
         let program = self.come_to_prompt(REQUEST_WORK)?;
         let at = self.work_place()?;
@@ -106,7 +108,9 @@ impl Lab {
 
     /// Room for a number that a function gives through a pointer: the end of the text's.
     pub(super) fn kernel_number(&self) -> Result<Va, RequestError> {
-        Ok(self.kernel_text()?.wrapping_add(TEXT as u64 - 8))
+        Ok(self
+            .kernel_text()?
+            .wrapping_add((TEXT - size_of::<u64>()) as u64))
     }
 
     /// The number that is there.

@@ -92,6 +92,17 @@ impl fmt::Display for NtStatus {
 /// `GENERIC_READ | GENERIC_WRITE`, what [`Lab::open_device`](super::Lab::open_device) asks for.
 pub const READ_WRITE: u32 = 0xc000_0000;
 
+/// Where a file's new position is counted from (`dwMoveMethod` of `SetFilePointerEx`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SeekFrom {
+    /// The file's beginning.
+    Begin,
+    /// The position that it has.
+    Current,
+    /// The file's end.
+    End,
+}
+
 /// What the program is to do.
 ///
 /// A file that was opened as `overlapped` is used with an `OVERLAPPED` structure each time. A request to
@@ -144,6 +155,25 @@ pub enum Request<'a> {
         offset: u64,
         /// The bytes to be written.
         data: &'a [u8],
+    },
+    /// `SetFilePointerEx`; [`Response::information`] is the new position.
+    Seek {
+        /// The file.
+        handle: FileHandle,
+        /// How far.
+        distance: i64,
+        /// From where.
+        from: SeekFrom,
+    },
+    /// `GetFileSizeEx`; [`Response::information`] is the size in bytes.
+    Size {
+        /// The file.
+        handle: FileHandle,
+    },
+    /// `SetEndOfFile`, at the position.
+    SetEnd {
+        /// The file.
+        handle: FileHandle,
     },
     /// `FlushFileBuffers`.
     Flush {

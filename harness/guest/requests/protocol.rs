@@ -108,6 +108,17 @@ fn written<'a>(request: &Request<'a>) -> Written<'a> {
             input: data,
             ..of(5, handle)
         },
+        Request::Seek {
+            handle,
+            distance,
+            from,
+        } => Written {
+            offset: distance as u64,
+            code: from as u32,
+            ..of(16, handle)
+        },
+        Request::Size { handle } => of(17, handle),
+        Request::SetEnd { handle } => of(18, handle),
         Request::Flush { handle } => of(6, handle),
         Request::Result {
             ticket,

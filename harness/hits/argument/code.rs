@@ -67,7 +67,7 @@ fn chain(
 
 /// The entry of the function that has a byte at `rva`, by its primary unwind record; `None` where
 /// there is no record, or a broken one.
-pub(in crate::hits) fn entry_of(image: &dyn ImageBytes, rva: Rva) -> Option<Rva> {
+pub(crate) fn entry_of(image: &dyn ImageBytes, rva: Rva) -> Option<Rva> {
     let record = FunctionTable::of(image)?.lookup(rva)?;
     chain(image, record, |_, _| Some(())).map(|primary| primary.begin)
 }

@@ -76,6 +76,7 @@ impl Engine {
             clean: Arc::clone(&saved.clean),
             breakpoints: BTreeMap::new(),
             trace: None,
+            watch: Vec::new(),
             stopped_at: None,
             forgotten_breakpoints: false,
             ram,

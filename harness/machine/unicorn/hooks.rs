@@ -5,6 +5,7 @@ use super::observed::{Observed, RamView};
 use super::registers::{Handle, Integers};
 use super::task_priority::TaskPriority;
 use super::watches::Watches;
+use super::watching::{self, Watch, reach};
 use super::{EngineError, Msr, Refusal, Uc};
 use crate::address::Va;
 use crate::machine::debug_port::DebugPort;
@@ -68,6 +69,7 @@ pub struct State {
     /// Where the probe looks.
     pub points: Vec<u64>,
     pub watches: Watches,
+    pub watch: Watch,
     pub tracer: Option<Box<dyn Tracer>>,
     /// What a probe or tracer has panicked with.
     pub panic: Option<Box<dyn Any + Send>>,
@@ -106,6 +108,7 @@ impl State {
             probe: None,
             points: Vec::new(),
             watches: Watches::default(),
+            watch: Watch::default(),
             tracer: None,
             panic: None,
             translated: PageSet::new(pages),
@@ -178,7 +181,7 @@ fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
     } else if address != state.syscall_target {
         state.calling = false;
     }
-    let watched = state.watches.contains(address);
+    let watched = state.watches.contains(address) || state.watch.calls.contains(address);
     state.work += u64::from(size);
     state.block = address..address.wrapping_add(u64::from(size));
     if !state.aside {
@@ -215,6 +218,9 @@ fn ends_run(uc: &mut Unicorn<'_, State>, address: u64) -> bool {
 #[cold]
 fn report_return(uc: &mut Unicorn<'_, State>, address: u64) {
     let stack = Handle::of(uc).read(Reg::RSP);
+    if let Some(token) = uc.get_data_mut().watch.calls.take(address, stack) {
+        watching::report_return(uc, address, token);
+    }
     let Some(token) = uc.get_data_mut().watches.take(address, stack) else {
         return;
     };
@@ -233,7 +239,7 @@ fn report_return(uc: &mut Unicorn<'_, State>, address: u64) {
 /// A probe or tracer has panicked. The engine is no Rust, and cannot be unwound through: the panic
 /// goes on when it has stopped.
 #[cold]
-fn stop_with_panic(uc: &mut Unicorn<'_, State>, panic: Box<dyn Any + Send>) {
+pub(super) fn stop_with_panic(uc: &mut Unicorn<'_, State>, panic: Box<dyn Any + Send>) {
     uc.get_data_mut().panic.get_or_insert(panic);
     let _ = uc.emu_stop();
 }
@@ -358,28 +364,39 @@ fn on_fast_system_call(uc: &mut Unicorn<'_, State>) {
 
 /// A breakpoint's instruction is about to execute.
 pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
-    let state = uc.get_data_mut();
-    if state.aside || state.resume_at.take() == Some(address) {
+    if uc.get_data().aside || stops_at_breakpoint(uc, address) {
         return;
+    }
+    if uc.get_data().watch.shared.contains(&address) {
+        reach(uc, address);
+    }
+}
+
+/// Whether the guest stops in front of a breakpoint's instruction.
+fn stops_at_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) -> bool {
+    let state = uc.get_data_mut();
+    if state.resume_at.take() == Some(address) {
+        return false;
     }
     let point = Point::Breakpoint {
         address: Va(address),
     };
     if state.points.contains(&address) && offer(uc, point) {
         let state = uc.get_data_mut();
-        if state.work_at(address) >= state.limit {
-            // What was charged has used the limit up.
-            state.exit.get_or_insert(Exit::Limit);
-            state.passed_at = Some(address);
-            let _ = uc.emu_stop();
+        if state.work_at(address) < state.limit {
+            return false;
         }
-        return;
+        // What was charged has used the limit up.
+        state.exit.get_or_insert(Exit::Limit);
+        state.passed_at = Some(address);
+    } else {
+        let state = uc.get_data_mut();
+        state.exit.get_or_insert(Exit::Breakpoint {
+            address: Va(address),
+        });
     }
-    let state = uc.get_data_mut();
-    state.exit.get_or_insert(Exit::Breakpoint {
-        address: Va(address),
-    });
     let _ = uc.emu_stop();
+    true
 }
 
 /// Interrupts and exceptions: all of them end the run, `rip` being at the instruction.

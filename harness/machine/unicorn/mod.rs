@@ -13,6 +13,7 @@ mod observed;
 mod registers;
 mod task_priority;
 mod watches;
+mod watching;
 
 pub(super) use engine_state::EngineState;
 use engine_state::SavedContext;
@@ -24,6 +25,7 @@ pub use observed::{Observed, Words};
 pub(super) use registers::{Msr, Table, TableRegister};
 pub use task_priority::{TaskPriority, find_sites};
 pub use watches::RETURN_LIMIT;
+pub(super) use watching::Watch;
 
 use super::debug_port::DebugPort;
 use super::exit::Exit;
@@ -51,6 +53,8 @@ pub(super) struct Engine {
     breakpoints: BTreeMap<u64, UcHookId>,
     /// Calls the tracer, if there is one.
     trace: Option<UcHookId>,
+    /// Calls the watcher, at each of its points.
+    watch: Vec<UcHookId>,
     /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
     /// passes it.
     stopped_at: Option<u64>,
@@ -82,6 +86,7 @@ impl Engine {
             uc,
             breakpoints: BTreeMap::new(),
             trace: None,
+            watch: Vec::new(),
             stopped_at: None,
             forgotten_breakpoints: false,
             ram,
@@ -319,6 +324,7 @@ impl Engine {
             return Ok(());
         }
         self.add_breakpoint(address.0)?;
+        self.share_points();
         self.code_changed()
     }
 
@@ -335,7 +341,10 @@ impl Engine {
 
     pub fn clear_breakpoint(&mut self, address: Va) -> Result<(), EngineError> {
         match self.breakpoints.remove(&address.0) {
-            Some(hook) => self.remove_hook(hook),
+            Some(hook) => {
+                self.share_points();
+                self.remove_hook(hook)
+            }
             None => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use crate::machine::probe::ReturnWatch;
 pub const RETURN_LIMIT: usize = 16;
 
 /// The calls watched, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Watches {
     list: Vec<ReturnWatch>,
 }

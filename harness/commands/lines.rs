@@ -1,0 +1,26 @@
+//! `.lines [-e|-d|-t]`: whether `k` shows source lines: `-e` enables it, `-d` disables it, `-t` or
+//! nothing turns it over. As in the console debuggers it is disabled at first (".lines (Toggle Source
+//! Line Support)" in the debugger's manual).
+
+use super::{ExecuteError, Flow};
+use crate::debugger::Session;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use std::fmt::Write;
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let shown = match arguments.next_word() {
+        None | Some("-t") => !session.shows_source_lines(),
+        Some("-e") => true,
+        Some("-d") => false,
+        Some(_) => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+    };
+    arguments.finish()?;
+    session.show_source_lines(shown);
+    let not = if shown { "" } else { "not " };
+    writeln!(out, "Line number information will {not}be loaded")?;
+    Ok(Flow::Stay)
+}

@@ -1,0 +1,237 @@
+//! The report as JSON, for programs.
+//!
+//! `docs/leaks.schema.json` is the JSON Schema. `version` is 1, and becomes another number if a key goes
+//! or means something else; keys may be added. Addresses are strings such as `"0xfffff88004ec1770"`,
+//! since not every reader of JSON has integers of 64 bits; all other numbers are decimal, in blocks,
+//! bytes, calls, or bytes of code executed. Tags are strings as the tools show them.
+
+use crate::address::Va;
+use crate::debugger::{CallSite, CallStack};
+use crate::leaks::{
+    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LiveBlock, Lost, ModuleReport,
+    PathReport, TagReport, Totals, Unload,
+};
+use crate::report::json::JsonValue;
+
+/// The version of the format.
+pub const JSON_VERSION: u64 = 1;
+
+type Keys = Vec<(&'static str, JsonValue)>;
+
+fn hex(address: Va) -> JsonValue {
+    format!("{:#018x}", address.0).into()
+}
+
+fn held(held: Held) -> JsonValue {
+    JsonValue::Object(vec![
+        ("blocks", held.blocks.into()),
+        ("bytes", held.bytes.into()),
+    ])
+}
+
+fn totals(totals: &Totals) -> Keys {
+    vec![
+        ("allocations", totals.allocations.into()),
+        ("allocated_bytes", totals.allocated_bytes.into()),
+        ("frees", totals.frees.into()),
+        ("outstanding", held(totals.outstanding)),
+        ("peak", held(totals.peak)),
+    ]
+}
+
+fn account(account: &Account) -> Keys {
+    let (smallest, largest) = account.sizes.range().unwrap_or_default();
+    let sizes = JsonValue::Object(vec![
+        ("smallest", smallest.into()),
+        ("largest", largest.into()),
+        ("distinct", account.sizes.distinct().into_iter().collect()),
+        ("more", account.sizes.has_more().into()),
+    ]);
+    let mut keys = totals(&account.totals);
+    keys.extend([
+        ("pool", account.pools.name().into()),
+        ("sizes", sizes),
+        ("first_call", account.first.into()),
+        ("last_call", account.last.into()),
+    ]);
+    keys
+}
+
+fn growth(growth: Growth) -> JsonValue {
+    let kind = match growth {
+        Growth::NotMeasured => "not_measured",
+        Growth::Nothing => "nothing",
+        Growth::OneTime => "one_time",
+        Growth::Growing { .. } => "growing",
+    };
+    let mut keys: Keys = vec![("kind", kind.into())];
+    if let Growth::Growing {
+        blocks_per_repeat,
+        bytes_per_repeat,
+    } = growth
+    {
+        keys.push(("blocks_per_repeat", blocks_per_repeat.into()));
+        keys.push(("bytes_per_repeat", bytes_per_repeat.into()));
+    }
+    JsonValue::Object(keys)
+}
+
+fn frame(frame: &CallSite) -> JsonValue {
+    let mut keys: Keys = vec![
+        ("child_sp", hex(frame.child_sp)),
+        ("return_address", hex(frame.return_address)),
+        ("address", hex(frame.address)),
+    ];
+    for (key, name) in [("module", &frame.module), ("symbol", &frame.symbol)] {
+        keys.extend(name.as_deref().map(|name| (key, name.into())));
+    }
+    keys.push(("offset", frame.offset.into()));
+    if let Some(source) = &frame.source {
+        keys.push(("file", source.file.as_str().into()));
+        keys.push(("line", u64::from(source.line).into()));
+        let column = source.column.map(u64::from);
+        keys.extend(column.map(|column| ("column", column.into())));
+    }
+    JsonValue::Object(keys)
+}
+
+fn stack(stack: Option<&CallStack>) -> JsonValue {
+    stack.map_or(JsonValue::Null, |stack| {
+        JsonValue::Object(vec![
+            ("frames", stack.frames.iter().map(frame).collect()),
+            ("end", stack.end.to_string().into()),
+        ])
+    })
+}
+
+fn tag(tag: &TagReport) -> JsonValue {
+    let mut keys: Keys = vec![
+        ("tag", tag.tag.to_string().into()),
+        ("leaked", held(tag.leaked)),
+        ("growth", growth(tag.growth)),
+    ];
+    keys.extend(account(&tag.account));
+    let points = tag.bytes_over_time.iter().copied();
+    keys.push(("bytes_over_time", points.collect()));
+    JsonValue::Object(keys)
+}
+
+fn block(block: &LiveBlock) -> JsonValue {
+    JsonValue::Object(vec![
+        ("address", hex(block.block)),
+        ("bytes", block.bytes.into()),
+        ("call", block.sequence.into()),
+        ("repeat", block.repeat.into()),
+    ])
+}
+
+fn path(path: &PathReport) -> JsonValue {
+    let drivers = path.drivers.iter().map(|name| &**name);
+    let mut keys: Keys = vec![
+        ("tag", path.tag.to_string().into()),
+        ("drivers", drivers.collect()),
+        ("leaked", held(path.leaked)),
+        ("growth", growth(path.growth)),
+    ];
+    keys.extend(account(&path.account));
+    keys.push(("blocks", path.blocks.iter().map(block).collect()));
+    keys.push(("stack", stack(path.stack.as_ref())));
+    JsonValue::Object(keys)
+}
+
+fn bad_free(free: &BadFreeReport) -> JsonValue {
+    let mut keys: Keys = vec![
+        ("block", hex(free.block)),
+        ("tag", free.tag.to_string().into()),
+        ("call", free.sequence.into()),
+        ("stack", stack(free.stack.as_ref())),
+    ];
+    if let Some((call, by)) = &free.freed_before {
+        let first = vec![("call", (*call).into()), ("stack", stack(by.as_ref()))];
+        keys.push(("freed_before", JsonValue::Object(first)));
+    }
+    if let Some(by) = &free.allocated {
+        keys.push(("allocated_by", stack(Some(by))));
+    }
+    JsonValue::Object(keys)
+}
+
+fn unload(unload: &Unload) -> JsonValue {
+    let mut keys: Keys = vec![
+        ("left", held(unload.left)),
+        ("pool_calls", unload.calls.into()),
+    ];
+    if let Some(check) = unload.bug_check() {
+        let check = vec![
+            ("code", u64::from(check.code).into()),
+            ("parameters", check.parameters.into_iter().collect()),
+        ];
+        keys.push(("bug_check", JsonValue::Object(check)));
+    }
+    JsonValue::Object(keys)
+}
+
+fn image(name: &str, file: &str, base: Va, size: u32) -> Keys {
+    vec![
+        ("name", name.into()),
+        ("file", file.into()),
+        ("base", hex(base)),
+        ("size", u64::from(size).into()),
+    ]
+}
+
+fn driver(driver: &Driver) -> JsonValue {
+    let mut keys = image(&driver.name, &driver.image_name, driver.base, driver.size);
+    keys.extend(
+        driver
+            .unloaded
+            .iter()
+            .map(|gone| ("unloaded", unload(gone))),
+    );
+    JsonValue::Object(keys)
+}
+
+fn module(module: &ModuleReport) -> JsonValue {
+    let keys = image(&module.name, &module.image_name, module.base, module.size);
+    JsonValue::Object(keys)
+}
+
+fn lost(lost: &Lost, unseen: u64) -> JsonValue {
+    JsonValue::Object(vec![
+        ("blocks", lost.blocks.into()),
+        ("paths", lost.paths.into()),
+        ("unmatched_frees", lost.unmatched_frees.into()),
+        ("replaced", lost.replaced.into()),
+        ("unseen", unseen.into()),
+    ])
+}
+
+/// A report as one JSON object, indented, with a line end behind it.
+///
+/// ```
+/// use poolhit::{Lab, report::leaks::to_json};
+/// let lab = Lab::builder().track_leaks().build()?;
+/// let json: serde_json::Value = serde_json::from_str(&to_json(&lab.leaks()?))?;
+/// assert_eq!(json["version"], 1);
+/// assert_eq!(json["leaked"]["blocks"], 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn to_json(report: &LeakReport) -> String {
+    let value = JsonValue::Object(vec![
+        ("version", JSON_VERSION.into()),
+        ("drivers", report.drivers.iter().map(driver).collect()),
+        ("leaked", held(report.leaked)),
+        ("totals", JsonValue::Object(totals(&report.totals))),
+        ("tags", report.tags.iter().map(tag).collect()),
+        ("paths", report.paths.iter().map(path).collect()),
+        ("bad_frees", report.bad_frees.iter().map(bad_free).collect()),
+        ("bad_free_count", report.bad_free_count.into()),
+        ("repeats", report.repeats.into()),
+        ("pool_calls", report.calls.into()),
+        ("work", report.work.into()),
+        ("time_step", report.step.into()),
+        ("modules", report.modules.iter().map(module).collect()),
+        ("lost", lost(&report.lost, report.unseen)),
+    ]);
+    format!("{value}\n")
+}

@@ -1,0 +1,36 @@
+//! Reports of leaks, in every form: one file each.
+//!
+//! | for | |
+//! |---|---|
+//! | people | [`write_text`], and [`LeakReport`](crate::leaks::LeakReport)'s `Display` |
+//! | browsers | [`to_html`]: one page with sortable tables and pictures |
+//! | programs | [`to_json`] |
+//! | profilers | [`to_pprof`], [`to_folded`], [`to_flame_graph`] |
+//! | GitHub Actions | [`to_github`], [`to_github_in`] |
+//! | tests | [`assert_no_leaks!`](crate::assert_no_leaks) |
+//!
+//! The same report gives the same bytes. Names of modules and symbols come from images, PDBs and guest
+//! memory: none can be more than text in any of the forms.
+
+mod assert;
+mod chart;
+mod flame;
+mod folded;
+mod github;
+mod html;
+mod json;
+mod markup;
+mod pprof;
+mod protobuf;
+mod source_path;
+mod text;
+mod words;
+
+pub use assert::{Leaks, assert_none};
+pub use flame::to_flame_graph;
+pub use folded::to_folded;
+pub use github::{ANNOTATIONS, to_github, to_github_in};
+pub use html::to_html;
+pub use json::{JSON_VERSION, to_json};
+pub use pprof::to_pprof;
+pub use text::write_text;

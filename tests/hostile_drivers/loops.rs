@@ -1,0 +1,63 @@
+//! Loops and waits without end: a limit ends them, and says where the guest is.
+
+use crate::driver::{Act, act, lab, stack, works_again};
+use poolhit::address::Va;
+use poolhit::guest::CallError;
+use poolhit::machine::Exit;
+
+/// It stops so, and where; the stack from there, which `frames` are on, ends where the call began.
+#[track_caller]
+fn stops(what: Act, expected: Exit, frames: &[&str]) -> Va {
+    let mut lab = lab();
+    let saved = lab.save().unwrap();
+    let hash = lab.machine().state_hash();
+    let error = act(&mut lab, what, 0, 0).unwrap_err();
+    let CallError::Stopped { exit, at } = error else {
+        panic!("{what:?}: {error:?}");
+    };
+    assert_eq!(exit, expected, "{what:?}");
+    let text = error.to_string();
+    assert!(text.ends_with(&format!("the guest is at {at}")), "{text}");
+    // In the same place each time, and the next stop is a little further on.
+    let mut other = self::lab();
+    let again = act(&mut other, what, 0, 0).unwrap_err();
+    assert_eq!(again.to_string(), text);
+    let stack = stack(other);
+    for frame in frames {
+        assert!(stack.contains(frame), "{what:?}: no {frame} in\n{stack}");
+    }
+    works_again(lab, &saved, hash);
+    at
+}
+
+#[test]
+fn loops_at_every_level_run_into_the_limit() {
+    use Act::*;
+    for what in [Loop, LoopApc, LoopDispatch, LoopHigh, LoopCli] {
+        let at = stops(what, Exit::Limit, &["hostile"]);
+        let driver = lab().bases().driver;
+        assert!(
+            (driver..driver.wrapping_add(0x4000)).contains(&at),
+            "{what:?}: {at}"
+        );
+    }
+}
+
+#[test]
+fn a_loop_in_a_deferred_procedure_runs_into_the_limit() {
+    stops(Act::LoopDpc, Exit::Limit, &["hostile", "nt!KiRetireDpcs"]);
+}
+
+#[test]
+fn a_loop_in_a_worker_runs_into_the_limit() {
+    stops(
+        Act::LoopWorker,
+        Exit::Limit,
+        &["hostile", "nt!ExpWorkerThread", "nt!PspSystemThreadStartup"],
+    );
+}
+
+#[test]
+fn a_wait_for_nothing_ends_with_the_processor_idle() {
+    stops(Act::WaitForEver, Exit::Halt, &["nt!KiIdleLoop"]);
+}
