@@ -64,7 +64,11 @@ const GUEST_RANGES: [(&str, u64, u64); 5] = [
     ("paged pool", 0xfffff8a0_00000000, 0x1000_0000),
     ("nonpaged pool", 0xfffffa80_00000000, 0x1000_0000),
     ("system page table entries", 0xfffff880_03000000, 0x190_0000),
-    ("physical memory that drivers map", 0xfffff880_80000000, 0x1000_0000),
+    (
+        "physical memory that drivers map",
+        0xfffff880_80000000,
+        0x1000_0000,
+    ),
 ];
 
 /// The default base of the driver: the golden session's. Other images prefer their own.

@@ -14,6 +14,7 @@ mod oracle;
 mod requests;
 mod runs;
 mod second_opinion;
+mod services;
 mod threads;
 
 /// How often a boundary is compared that has the same callers, in tests that have to be quick.
