@@ -215,8 +215,8 @@ fn buffers_of_requests_are_probed() {
             control(ALLOCATE_FREE, IOSB, (bad, 4), output),
             control(ALLOCATE_FREE, IOSB, input, (bad, 4)),
         ];
-        // No buffer at all has no length, either: the driver says that the input is too short.
         let expected = match bad {
+            // A buffer that is not there has no length.
             0 => [status::ACCESS_VIOLATION, INVALID_PARAMETER, 0],
             _ => [status::ACCESS_VIOLATION; 3],
         };

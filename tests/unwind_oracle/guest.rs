@@ -184,6 +184,7 @@ fn ways(lab: &Lab) -> Ways {
             function(lab, "KiIdleLoop", "KiClockInterrupt"),
         ],
         timer: lab.kernel_symbol("KiClockInterrupt"),
+        service: lab.kernel_symbol("KiServiceInternal"),
         switch: Some(Va(switch.ip())),
         restore: lab.kernel_symbol("RtlRestoreContext$go"),
         rewrite: lab.kernel_symbol("KeContextToKframes"),

@@ -52,6 +52,9 @@ pub struct Ways {
     pub abandoning: Vec<Range<Va>>,
     /// The handler of the timer's interrupt, which comes between any two instructions.
     pub timer: Option<Va>,
+    /// The way into system services that the kernel's own calls take: their caller has made a machine
+    /// frame, and jumps there.
+    pub service: Option<Va>,
     /// The instruction that changes a thread's stack for another thread's.
     pub switch: Option<Va>,
     /// The first instruction behind which a laid-out context is the caller; see [`context`](super::context).
@@ -206,6 +209,9 @@ impl Shadow {
         if self.ways.restore == Some(now.rip()) {
             self.restore(now, memory)?;
         }
+        if self.ways.service == Some(now.rip()) {
+            self.interrupted_at(&framed(now, memory)?);
+        }
         if self.ways.rewrite == Some(now.rip()) {
             self.rewriting = Some(Rewriting::new(now, self.callers.len()));
         }
@@ -290,14 +296,7 @@ impl Shadow {
         now: &Registers,
         memory: &dyn ReadMemory,
     ) -> Result<Event, String> {
-        let word = |number: u64| {
-            let read = memory.read_u64(now.rsp().wrapping_add(number * 8));
-            read.map_err(|error| error.to_string())
-        };
-        let mut interrupted = now.clone();
-        interrupted.rip = word(0)?;
-        interrupted.rflags = word(2)?;
-        interrupted.set(Gpr::Rsp, word(3)?);
+        let interrupted = framed(now, memory)?;
         let event = self.follow(seen, &interrupted, Some(memory))?;
         self.interrupted_at(&interrupted);
         Ok(event)
@@ -433,4 +432,17 @@ pub fn changed(a: &Registers, b: &Registers) -> Option<String> {
         .map(|register| format!("{register:?}"));
     let xmm = || (6..16).find(|number| a.xmm[*number] != b.xmm[*number]);
     gpr.or_else(|| xmm().map(|number| format!("XMM{number}")))
+}
+
+/// The registers that the machine frame at the stack pointer says (Intel SDM volume 3, 6.14.2).
+fn framed(now: &Registers, memory: &dyn ReadMemory) -> Result<Registers, String> {
+    let word = |number: u64| {
+        let read = memory.read_u64(now.rsp().wrapping_add(number * 8));
+        read.map_err(|error| error.to_string())
+    };
+    let mut framed = now.clone();
+    framed.rip = word(0)?;
+    framed.rflags = word(2)?;
+    framed.set(Gpr::Rsp, word(3)?);
+    Ok(framed)
 }
