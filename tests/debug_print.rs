@@ -50,6 +50,9 @@ fn a_message_has_512_bytes_at_most() {
     let call = [prefix, DEFAULT, 0, format, arguments];
     lab.call_kernel("vDbgPrintExWithPrefix", &call).unwrap();
     assert_eq!(lab.debug_output()[512..], "p".repeat(512));
+    let call = [DEFAULT, 0, format, arguments];
+    lab.call_kernel("vDbgPrintEx", &call).unwrap();
+    assert_eq!(lab.debug_output()[1024..], "x".repeat(512));
 }
 
 #[test]

@@ -145,7 +145,7 @@ proptest! {
         let slot = SESSION.with_borrow(|session| {
             let memory = session.lab().machine();
             (0..4096).map(|slot| table.wrapping_add(slot * 24))
-                .find(|at| memory.read_u64(*at) == Ok(0xfffff8a0_00003000)).unwrap()
+                .find(|at| memory.read_u64(*at).is_ok_and(|block| block & 1 == 0 && block != 0)).unwrap()
         });
         with_edits(slot, 24, &[(0, bytes[..keep].to_vec())]);
     }

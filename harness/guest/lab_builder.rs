@@ -200,12 +200,12 @@ impl LabBuilder {
     /// # use poolhit_fixtures::pe_builder::{CODE, PeBuilder};
     /// # let mut builder = PeBuilder::new(0x10000);
     /// # let text = builder.section(".text", CODE, vec![0x31, 0xc0, 0xc3], 3);
-    /// # let bytes = builder.import("HAL.dll", ["HalMakeBeep"]).entry_point(text).build();
+    /// # let bytes = builder.import("HAL.dll", ["HalStartNextProcessor"]).entry_point(text).build();
     /// let driver = ImageFile::parse("a.sys", bytes, None).unwrap();
     /// let builder = Lab::builder().driver(driver);
-    /// builder.clone().build()?; // it never calls HalMakeBeep
+    /// builder.clone().build()?; // it never calls HalStartNextProcessor
     /// let error = builder.unprovided(UnprovidedPolicy::RefuseAtLoad).build().unwrap_err();
-    /// assert!(error.to_string().starts_with("a.sys needs HAL.dll!HalMakeBeep"), "{error}");
+    /// assert!(error.to_string().starts_with("a.sys needs HAL.dll!HalStartNextProcessor"), "{error}");
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn unprovided(mut self, policy: UnprovidedPolicy) -> LabBuilder {
@@ -214,7 +214,7 @@ impl LabBuilder {
     }
 
     /// Has a function that the driver imports do nothing but return `value` (RAX). `name` is
-    /// `DLL!Function`, as in `HAL.dll!HalMakeBeep` or `NDIS.SYS!#7`, or the function's name alone,
+    /// `DLL!Function`, as in `HAL.dll!HalStartNextProcessor` or `NDIS.SYS!#7`, or the function's name alone,
     /// whatever image it comes from. It takes the place of the kernel's function, if there is one, for
     /// the driver's calls; the last one given for a name counts.
     ///
@@ -224,13 +224,13 @@ impl LabBuilder {
     /// # let mut builder = PeBuilder::new(0x10000);
     /// # let code = vec![0x48, 0x83, 0xec, 0x28, 0xff, 0x15, 0x2e, 0x10, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3];
     /// # let text = builder.section(".text", CODE, code, 15);
-    /// # builder.import("HAL.dll", ["HalMakeBeep"]);
-    /// // its DriverEntry returns what HalMakeBeep(…) does
+    /// # builder.import("HAL.dll", ["HalStartNextProcessor"]);
+    /// // its DriverEntry returns what HalStartNextProcessor(…) does
     /// let driver = ImageFile::parse("a.sys", builder.entry_point(text).build(), None).unwrap();
     /// let builder = Lab::builder().driver(driver);
     /// let error = builder.clone().build().unwrap_err();
-    /// assert!(error.to_string().contains("HAL.dll!HalMakeBeep is called"), "{error}");
-    /// builder.return_constant("HalMakeBeep", 0).build()?;
+    /// assert!(error.to_string().contains("HAL.dll!HalStartNextProcessor is called"), "{error}");
+    /// builder.return_constant("HalStartNextProcessor", 0).build()?;
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn return_constant(mut self, name: &str, value: u64) -> LabBuilder {

@@ -390,8 +390,8 @@ impl Machine {
     }
 
     /// A hash of what the guest can see: memory, integer, floating-point and vector registers, system
-    /// registers, what waits at the debug port and how much has been sent there, and the work done. Two machines with the same
-    /// history have the same hash.
+    /// registers, what waits at the debug port and how much has been sent there, and the work done. Two
+    /// machines with the same history have the same hash.
     pub fn state_hash(&self) -> u128 {
         let mut hash = Xxh3::new();
         let mut page = [0; 0x1000];
@@ -402,11 +402,8 @@ impl Machine {
             }
         }
         let registers = self.registers();
-        for value in registers
-            .gpr
-            .iter()
-            .chain([&registers.rip, &registers.rflags])
-        {
+        let places = [&registers.rip, &registers.rflags];
+        for value in registers.gpr.iter().chain(places) {
             hash.update(&value.to_le_bytes());
         }
         for value in &registers.xmm {

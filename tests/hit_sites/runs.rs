@@ -13,10 +13,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseResult, TestRunner};
 use std::cell::{Cell, RefCell};
 
-/// In the gap between the kernel's sections, which holds nothing: the stack at a function's entry,
-/// and memory for all that registers point to.
-const STACK: u64 = 0x22_0000;
-const SCRATCH: u64 = 0x23_0000;
+/// Bytes of the stack, half of them above a function's entry, and of the memory for all that
+/// registers point to: both from nonpaged pool.
+const STACK: u64 = 0x2000;
+const SCRATCH: u64 = 0x1000 * Gpr::ALL.len() as u64 + 0x1000;
 /// In the padding in front of the kernel's code.
 const CODE: u64 = 0x5000;
 /// The function that is called, from a function's start on.
@@ -50,8 +50,10 @@ fn callee() -> Vec<u8> {
 struct Guest {
     lab: Lab,
     before: Registers,
-    /// What is in the memory that registers point to.
-    scratch: Vec<u8>,
+    /// The stack pointer at a function's entry.
+    stack: Va,
+    /// The memory that registers point to.
+    scratch: Va,
     /// Runs that came to an `int 3`, and arguments found there.
     stops: Cell<usize>,
     found: Cell<usize>,
@@ -60,17 +62,19 @@ struct Guest {
 impl Guest {
     fn new() -> Guest {
         let mut lab = Lab::builder().memory(8 << 20).build().unwrap();
+        let [stack, scratch] = [STACK, SCRATCH].map(|size| {
+            let block = lab.call_kernel("ExAllocatePoolWithTag", &[0, size, 0x7473_6554]);
+            Va(block.unwrap().value)
+        });
         let kernel = lab.bases().kernel;
         let before = lab.machine().registers();
         let at = kernel.wrapping_add(CODE).wrapping_add(CALLEE as u64);
         lab.machine_mut().write(at, &callee()).unwrap();
-        let mut scratch = vec![0; 0x1000 * Gpr::ALL.len() + 0x1000];
-        let from = kernel.wrapping_add(SCRATCH);
-        lab.machine().read(from, &mut scratch).unwrap();
         Guest {
             lab,
-            scratch,
             before,
+            stack: stack.wrapping_add(STACK / 2),
+            scratch,
             stops: Cell::default(),
             found: Cell::default(),
         }
@@ -82,7 +86,7 @@ impl Guest {
 
     /// Runs the code with each register pointing to memory of its own.
     fn run(&mut self, code: &Assembled) -> (Registers, Exit) {
-        let [start, stack, scratch] = [CODE, STACK, SCRATCH].map(|offset| self.at(offset));
+        let (start, stack, scratch) = (self.at(CODE), self.stack, self.scratch);
         let mut registers = self.before.clone();
         for register in Gpr::ALL {
             registers.set(register, scratch.0 + 0x1000 * register as u64);
@@ -95,7 +99,7 @@ impl Guest {
         machine.write(start, &code.bytes).unwrap();
         // What a run before has left there could be an address on the stack, which this one's code
         // has not taken.
-        machine.write(scratch, &self.scratch).unwrap();
+        machine.write(scratch, &[0; SCRATCH as usize]).unwrap();
         machine
             .write(stack.wrapping_sub(0x400), &[0x5a; 0x800])
             .unwrap();

@@ -31,7 +31,7 @@ fn what_passes_prints_what_stops_print() {
     assert!(both > 3, "{passing:?}");
     assert_eq!(passing[..both], stopping[..both]);
     assert!(
-        passing[0].contains(" [/guest/ntoskrnl/ob.c @ "),
+        passing[0].contains(" [/guest/ntoskrnl/ob_handle.c @ "),
         "{}",
         passing[0]
     );

@@ -3,4 +3,5 @@
 
 mod guest;
 mod model;
+mod query_values;
 mod services;
