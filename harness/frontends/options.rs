@@ -204,12 +204,12 @@ pub fn demo(out: &mut dyn Write) -> Result<usize, FrontendError> {
     )?)
 }
 
-/// A session at the first prompt, or where a driver's `DriverEntry` used an import that nobody
-/// provides.
-fn attach(booted: Booted) -> Result<Session, LabError> {
-    match (booted.unprovided_use(), booted.stopped) {
-        (Some(_), Some(exit)) => Ok(Session::stopped(booted.lab, exit)),
-        _ => Ok(Session::new(booted.ready()?)),
+/// A session at the first prompt, or at what stopped the guest before: a bug check of a driver's
+/// `DriverEntry`, say, or an import that nobody provides.
+fn attach(booted: Booted) -> Session {
+    match booted.stopped {
+        Some(exit) => Session::stopped(booted.lab, exit),
+        None => Session::new(booted.lab),
     }
 }
 
@@ -224,7 +224,7 @@ pub fn debug(
     out: &mut dyn Write,
 ) -> Result<usize, FrontendError> {
     let script = options.script.as_deref().map(open).transpose()?;
-    let mut session = attach(options.boot()?)?;
+    let mut session = attach(options.boot()?);
     if !session.lab().has_kernel_symbols() {
         let kernel = session.lab().images().kernel.name();
         eprintln!(

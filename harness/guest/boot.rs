@@ -99,7 +99,8 @@ impl Booted {
             what,
             at,
             place,
-            bug_check: self.lab.bug_check(),
+            bug_check: self.lab.bug_check().map(Box::new),
+            stack: self.stack(),
         })
     }
 

@@ -64,8 +64,7 @@ pub enum LabError {
         loaded: String,
     },
     /// The guest used an import that nobody provides before its kernel was ready.
-    #[error("the guest did not boot: {used}{}",
-        stack.iter().map(|place| format!("\n    {place}")).collect::<String>())]
+    #[error("the guest did not boot: {used}{}", below(stack))]
     Unprovided {
         /// The import, and who used it.
         used: Box<UnprovidedUse>,
@@ -73,8 +72,8 @@ pub enum LabError {
         stack: Vec<String>,
     },
     /// The guest stopped before its kernel was ready.
-    #[error("the guest did not boot: {what} at {at} ({place}){}",
-        bug_check.map(|check| format!(": {}", check.in_one_line())).unwrap_or_default())]
+    #[error("the guest did not boot: {what} at {at} ({place}){}{}",
+        bug_check.as_ref().map(|check| format!(": {}", check.in_one_line())).unwrap_or_default(), below(stack))]
     Boot {
         /// What stopped it.
         what: String,
@@ -83,6 +82,14 @@ pub enum LabError {
         /// The same as a symbol.
         place: String,
         /// The kernel's own reason, if it gave one.
-        bug_check: Option<BugCheck>,
+        bug_check: Option<Box<BugCheck>>,
+        /// Where the frames of the stack are, from the innermost on: `myfault+0x1634`.
+        stack: Vec<String>,
     },
+}
+
+/// A stack's places, each on a line of its own.
+fn below(stack: &[String]) -> String {
+    let lines = stack.iter().map(|place| format!("\n    {place}"));
+    lines.collect()
 }

@@ -52,13 +52,21 @@ pub enum SymbolError {
 }
 
 /// The symbols of one image.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct SymbolTable {
     source: SymbolSource,
     /// By address; of several at one address, the one to show is the last.
     symbols: Vec<Symbol>,
     /// Places in `symbols`: by name without case, then with case, then by address.
     by_name: Vec<u32>,
+}
+
+/// Not each symbol: a lab in an assertion's message has tens of thousands.
+impl fmt::Debug for SymbolTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (source, count) = (self.source, self.symbols.len());
+        write!(f, "SymbolTable({source:?}, {count} symbols)")
+    }
 }
 
 impl SymbolTable {

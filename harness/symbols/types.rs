@@ -19,6 +19,7 @@ use crate::address::Rva;
 use crate::image::pdb::PdbFile;
 use crate::image::types::{TypeError, TypeIndex, TypeRecord, TypeStream};
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 mod layout;
@@ -60,7 +61,7 @@ pub struct Variable<'t> {
 }
 
 /// The types of one image, and the variables that have them. Without a PDB there are none.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct TypeTable {
     stream: Option<Arc<TypeStream>>,
     /// Why there are no types, if there should be.
@@ -74,6 +75,18 @@ pub struct TypeTable {
     definitions: OnceLock<Vec<TypeIndex>>,
 }
 
+/// Not each name: a lab in an assertion's message has tens of thousands.
+impl fmt::Debug for TypeTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypeTable")
+            .field("stream", &self.stream)
+            .field("error", &self.error)
+            .field("aliases", &self.aliases.len())
+            .field("variables", &self.variables.len())
+            .finish()
+    }
+}
+
 /// One type of a [`TypeTable`].
 #[derive(Clone, Copy)]
 pub struct Type<'t> {
@@ -81,8 +94,8 @@ pub struct Type<'t> {
     index: TypeIndex,
 }
 
-impl std::fmt::Debug for Type<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Type<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Type({}, {})", self.index, self.name())
     }
 }

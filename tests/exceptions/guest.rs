@@ -162,7 +162,7 @@ pub fn crash(request: &Request) -> (BugCheck, Lab) {
         else {
             panic!("{error}");
         };
-        return (check, Lab::builder().build().unwrap());
+        return (*check, Lab::builder().build().unwrap());
     }
     let mut lab = lab(request);
     let exit = lab.run(ENOUGH).unwrap();

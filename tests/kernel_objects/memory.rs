@@ -255,6 +255,15 @@ fn physical_memory_is_mapped_where_it_is() {
     let physical = guest.call("MmGetPhysicalAddress", &[word]);
     assert_eq!(physical & 0xfff, word & 0xfff);
     assert_eq!(guest.call("MmGetVirtualForPhysical", &[physical]), word);
+    // a page table is where the self-map has it: the topmost at its own entry's place
+    for table in [
+        0xffff_f6fb_7dbe_d000,
+        0xffff_f6fb_7da0_0000 + (word >> 39 & 0x1ff) * 0x1000,
+    ] {
+        let physical = guest.call("MmGetPhysicalAddress", &[table]);
+        assert_ne!(physical, 0);
+        assert_eq!(guest.call("MmGetVirtualForPhysical", &[physical]), table);
+    }
     let mapped = guest.call("MmMapIoSpace", &[physical, 8, 0]);
     assert_eq!(guest.u64(mapped), 0x1122_3344_5566_7788);
     guest.lab.machine_mut().write(Va(mapped), &[0xff]).unwrap();
