@@ -382,7 +382,7 @@ fn a_reader_that_has_seen_enough() {
             .read_line(&mut line)
             .unwrap();
         assert!(line.starts_with("1: kd> "), "{line}");
-        let (status, out, err) = finish(child.wait_with_output().unwrap());
+        let (status, _, err) = finish(child.wait_with_output().unwrap());
         assert_eq!((status, err.as_str()), (0, ""), "{arguments:?}");
     }
 }

@@ -147,7 +147,7 @@ fn a_driver_that_loops_does_not_boot() {
             "{error}"
         );
         assert!(
-            error.ends_with("at fffff880`0496e001 (hostile+0x1001)"),
+            error.contains(" at fffff880`0496e001 (hostile+0x1001)\n    hostile+0x1001\n"),
             "{error}"
         );
     }
