@@ -302,7 +302,9 @@ impl Ledger {
             if halves {
                 account.lows.halve();
             }
-            account.lows.note(&self.repeats, account.totals.outstanding);
+            let outstanding = account.totals.outstanding;
+            account.at_last_mark = outstanding;
+            account.lows.note(&self.repeats, outstanding);
         }
     }
 

@@ -43,7 +43,7 @@ pub struct PathReport {
     /// Counts, sizes and pools.
     pub account: Account,
     /// What of the outstanding is leaked: all but what a driver that is still loaded has had since its
-    /// start. Nothing, if no driver is on the stack.
+    /// start, or keeps once. Nothing, if no driver is on the stack.
     pub leaked: Held,
     /// How it has developed from one repetition to the next.
     pub growth: Growth,
@@ -102,6 +102,8 @@ pub struct ModuleReport {
 /// A block is *leaked* if it is outstanding, a driver is on the stack of its allocation, and either that
 /// driver has been [unloaded](super::LeakTracker::mark_unloaded), or the block was allocated after the
 /// guest had started up: what a driver has had since its `DriverEntry` it may well keep while it is loaded.
+/// If repetitions were marked, two at least, what it had at the last mark is leaked only where it
+/// [grows](Growth::Growing): the rest a driver keeps once, such as a cache.
 ///
 /// `Display` gives the text of [`report::leaks`](crate::report::leaks).
 #[derive(Clone, PartialEq, Debug)]
@@ -186,14 +188,17 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
     let mut paths: Vec<PathReport> = Vec::new();
     let mut all = Account::default();
     let mut leaked = Held::default();
+    let mut leaked_by_tag: BTreeMap<Tag, Held> = BTreeMap::new();
     let mut seen = DriverSet::NONE;
     for (number, path) in ledger.paths().iter().enumerate() {
         if !choice.has(path.tag, path.drivers) {
             continue;
         }
         all.merge(&path.account);
-        let lost = leak_of(&path.account, path.drivers, unloaded);
+        let growth = ledger.growth(&path.account);
+        let lost = leak_of(&path.account, growth, path.drivers, unloaded);
         leaked.add(lost);
+        leaked_by_tag.entry(path.tag).or_default().add(lost);
         if path.drivers != DriverSet::ALL {
             seen.0 |= path.drivers.0;
         }
@@ -203,7 +208,7 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
             stack: named(tracker, path.stack, &mut modules),
             account: path.account.clone(),
             leaked: lost,
-            growth: ledger.growth(&path.account),
+            growth,
             blocks: blocks.remove(&number).unwrap_or_default(),
         });
     }
@@ -238,7 +243,7 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
         drivers: drivers.map(|(_, driver)| driver.clone()).collect(),
         totals: all.totals,
         leaked,
-        tags: tags(ledger, choice, unloaded),
+        tags: tags(ledger, choice, &leaked_by_tag),
         paths,
         bad_free_count: ledger.bad_free_count(),
         repeats: ledger.repeats(),
@@ -252,18 +257,22 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
 }
 
 /// What of an account's outstanding is leaked.
-fn leak_of(account: &Account, drivers: DriverSet, unloaded: DriverSet) -> Held {
-    let mut held = account.totals.outstanding;
+fn leak_of(account: &Account, growth: Growth, drivers: DriverSet, unloaded: DriverSet) -> Held {
+    let outstanding = account.totals.outstanding;
     if drivers == DriverSet::NONE {
         return Held::default();
     }
-    if !drivers.meets(unloaded) {
-        held.take(account.startup);
+    if drivers.meets(unloaded) {
+        return outstanding;
     }
-    held
+    let kept = match growth {
+        Growth::OneTime => account.startup.most(account.at_last_mark),
+        _ => account.startup,
+    };
+    outstanding.beyond(kept)
 }
 
-fn tags(ledger: &Ledger, choice: &Choice<'_>, unloaded: DriverSet) -> Vec<TagReport> {
+fn tags(ledger: &Ledger, choice: &Choice<'_>, leaked: &BTreeMap<Tag, Held>) -> Vec<TagReport> {
     let mut by_tag: BTreeMap<Tag, TagReport> = BTreeMap::new();
     for used in ledger.tags() {
         if !choice.has(used.tag, used.drivers) {
@@ -273,13 +282,11 @@ fn tags(ledger: &Ledger, choice: &Choice<'_>, unloaded: DriverSet) -> Vec<TagRep
         let sum = by_tag.entry(used.tag).or_insert_with(|| TagReport {
             tag: used.tag,
             account: Account::default(),
-            leaked: Held::default(),
+            leaked: leaked.get(&used.tag).copied().unwrap_or_default(),
             growth: Growth::Nothing,
             bytes_over_time: vec![0; points.len()],
         });
         sum.account.merge(&used.account);
-        sum.leaked
-            .add(leak_of(&used.account, used.drivers, unloaded));
         for (sum, more) in sum.bytes_over_time.iter_mut().zip(points) {
             *sum += more;
         }

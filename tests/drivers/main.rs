@@ -6,6 +6,8 @@
 //! the kernel learns shows as lines that go.
 
 mod state;
+mod winpmem;
+mod winring0;
 
 use poolhit::address::Va;
 use poolhit::guest::list_imports;

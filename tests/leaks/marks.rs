@@ -44,6 +44,34 @@ fn what_grows_is_told_from_what_does_not() {
     }
 }
 
+/// Repetitions that leak nothing do not speak for what comes behind them.
+#[test]
+fn what_leaks_behind_the_last_mark_is_leaked() {
+    let mut session = tracked();
+    session.mark_repeat().unwrap();
+    session.mark_repeat().unwrap();
+    let entry = session.resolve("nt!NtDeviceIoControlFile").unwrap();
+    session.set_breakpoint(entry, "").unwrap();
+    for _ in 0..9 {
+        session.go().unwrap();
+    }
+    let report = session.leaks().unwrap();
+    let leaked: Vec<_> = report.leaks().map(|path| path.leaked.blocks).collect();
+    assert_eq!(leaked, [2, 2], "{report}");
+    let of_tags = report.tags.iter().map(|tag| tag.leaked.blocks);
+    assert_eq!(of_tags.sum::<u64>(), 4);
+    // At the next mark they are what the driver keeps.
+    session.mark_repeat().unwrap();
+    session.mark_repeat().unwrap();
+    session.mark_repeat().unwrap();
+    let report = session.leaks().unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(
+        report.tags.iter().map(|tag| tag.leaked.blocks).sum::<u64>(),
+        0
+    );
+}
+
 #[test]
 fn blocks_know_their_repetition() {
     let mut session = tracked();
