@@ -15,8 +15,8 @@
 //! | … `provided` | `true` or `false` |
 //! | … `reason` | only if it is not: `no_image`, `no_export`, `forwarded_too_often` or `bad_forwarder` |
 
-use super::options::{FrontendError, image};
-use crate::guest::{GuestImages, ListedImport, list_imports};
+use super::options::FrontendError;
+use crate::guest::{GuestImages, ImageFile, ListedImport, OpenImageError, list_imports};
 use crate::image::PeImage;
 use crate::image::binding::MissingReason;
 use crate::image::imports::ImportName;
@@ -50,12 +50,13 @@ pub struct ImportsOptions {
 /// assert!(imports(&options, &mut Vec::new()).unwrap_err().to_string().contains("no/such.sys"));
 /// ```
 pub fn imports(options: &ImportsOptions, out: &mut dyn Write) -> Result<usize, FrontendError> {
-    let driver = image(&options.driver, None)?.image;
+    let open = |path: &PathBuf| ImageFile::open_with_pdb(path, None);
+    let driver = open(&options.driver)?.image;
     let kernel = match &options.kernel {
-        Some(path) => image(path, None)?.image,
+        Some(path) => open(path)?.image,
         None => GuestImages::built_in().kernel.image.clone(),
     };
-    let listed = list_imports(&driver, &kernel).map_err(|error| FrontendError::File {
+    let listed = list_imports(&driver, &kernel).map_err(|error| OpenImageError::File {
         path: options.driver.clone(),
         source: error.into(),
     })?;

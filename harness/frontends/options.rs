@@ -4,11 +4,11 @@ use super::console::{self, ConsoleOptions};
 use super::demo as golden;
 use crate::address::Va;
 use crate::debugger::Session;
-use crate::guest::{Booted, FileError, ImageFile, Lab, LabError, UnprovidedPolicy};
+use crate::guest::{Booted, ImageFile, Lab, LabError, OpenImageError, UnprovidedPolicy};
 use crate::report::location::write_location;
 use crate::report::stop::write_stop;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// Why a front end could not do its work.
@@ -17,7 +17,7 @@ pub enum FrontendError {
     /// The lab could not be built.
     #[error(transparent)]
     Lab(#[from] LabError),
-    /// A file cannot be read.
+    /// A script cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -25,14 +25,9 @@ pub enum FrontendError {
         /// Why not.
         source: io::Error,
     },
-    /// A file is not what it should be.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: FileError,
-    },
+    /// A file is no image.
+    #[error(transparent)]
+    Image(#[from] OpenImageError),
     /// Input or output failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -78,28 +73,6 @@ pub struct DebugOptions {
 /// The work after which a script's break-in key takes effect if nothing else is said.
 pub const DEFAULT_BREAK_IN_AFTER: u64 = 1_000_000;
 
-/// The largest image or PDB that is read, in bytes: no larger image can be loaded.
-const FILE_LIMIT: u64 = 256 << 20;
-
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, FrontendError> {
-    let read = || {
-        let mut bytes = Vec::new();
-        // A device has no length that could be asked for.
-        File::open(path)?
-            .take(FILE_LIMIT + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > FILE_LIMIT {
-            let text = format!("it is larger than {} MiB", FILE_LIMIT >> 20);
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|source| FrontendError::Read {
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
 /// Opens a script. A folder can be opened too, but not read.
 fn open(path: &Path) -> Result<File, FrontendError> {
     let open = || {
@@ -115,15 +88,11 @@ fn open(path: &Path) -> Result<File, FrontendError> {
     })
 }
 
+/// An image with the PDB that is named, or the one beside it.
 pub(super) fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, FrontendError> {
-    let name = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy();
-    let pdb = pdb.map(read).transpose()?;
-    ImageFile::parse(&name, read(path)?, pdb.as_deref()).map_err(|source| FrontendError::File {
-        path: path.to_path_buf(),
-        source,
+    Ok(match pdb {
+        Some(_) => ImageFile::open_with_pdb(path, pdb)?,
+        None => ImageFile::open(path)?,
     })
 }
 
