@@ -3,6 +3,7 @@
 
 use super::bug_check::{BugCheck, Hexadecimal};
 use super::lab::Lab;
+use super::places::below;
 use super::unprovided::UnprovidedUse;
 use crate::address::Va;
 use crate::machine::{EngineError, Exit};
@@ -68,10 +69,11 @@ impl fmt::Debug for Called {
 /// ```
 /// use poolhit::guest::{BugCheck, CallError};
 /// let check = BugCheck { code: 0xc2, parameters: [7, 0x109b, 0, 0xfffffa80_00034010] };
+/// let stack = vec!["nt!KeBugCheckEx+0x75".to_string(), "driver+0x1006".to_string()];
 /// assert_eq!(
-///     CallError::BugCheck(check).to_string(),
+///     CallError::BugCheck { check, stack }.to_string(),
 ///     "the kernel stopped: bug check 0x000000c2 BAD_POOL_CALLER \
-///      (0x7, 0x109b, 0x0, 0xfffffa8000034010)"
+///      (0x7, 0x109b, 0x0, 0xfffffa8000034010)\n    nt!KeBugCheckEx+0x75\n    driver+0x1006"
 /// );
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -95,18 +97,25 @@ pub enum CallError {
     #[error(transparent)]
     Memory(#[from] MemoryFault),
     /// The kernel stopped with a bug check.
-    #[error("the kernel stopped: {}", .0.in_one_line())]
-    BugCheck(BugCheck),
+    #[error("the kernel stopped: {}{}", .check.in_one_line(), below(.stack))]
+    BugCheck {
+        /// Why.
+        check: BugCheck,
+        /// Where the frames of the stack are, from the innermost on, in the debugger's words.
+        stack: Vec<String>,
+    },
     /// It used an import that nobody provides.
     #[error("the call stopped before its end: {0}")]
     Unprovided(Box<UnprovidedUse>),
     /// Something else stopped it.
-    #[error("the call stopped before its end: {exit}; the guest is at {at}")]
+    #[error("the call stopped before its end: {exit}; the guest is at {at}{}", below(.stack))]
     Stopped {
         /// What stopped it.
         exit: Exit,
         /// Where the guest is.
         at: Va,
+        /// Where the frames of its stack are, from the innermost on, in the debugger's words.
+        stack: Vec<String>,
     },
     /// The engine refuses.
     #[error(transparent)]
@@ -251,7 +260,8 @@ impl Lab {
                 }
                 Exit::HardcodedBreakpoint { address } => {
                     if let Some(check) = self.bug_check() {
-                        return Err(CallError::BugCheck(check));
+                        let stack = self.places();
+                        return Err(CallError::BugCheck { check, stack });
                     }
                     hits.push(address);
                     let mut registers = self.machine().registers();
@@ -263,7 +273,8 @@ impl Lab {
                         Some(used) => CallError::Unprovided(Box::new(used)),
                         None => {
                             let at = self.machine().instruction_pointer();
-                            CallError::Stopped { exit, at }
+                            let stack = self.places();
+                            CallError::Stopped { exit, at, stack }
                         }
                     });
                 }

@@ -12,12 +12,16 @@ fn stops(what: Act, expected: Exit, frames: &[&str]) -> Va {
     let saved = lab.save().unwrap();
     let hash = lab.machine().state_hash();
     let error = act(&mut lab, what, 0, 0).unwrap_err();
-    let CallError::Stopped { exit, at } = error else {
+    let text = error.to_string();
+    let CallError::Stopped { exit, at, .. } = error else {
         panic!("{what:?}: {error:?}");
     };
     assert_eq!(exit, expected, "{what:?}");
-    let text = error.to_string();
-    assert!(text.ends_with(&format!("the guest is at {at}")), "{text}");
+    let place = format!("; the guest is at {at}\n    ");
+    assert!(text.contains(&place), "{text}");
+    for frame in frames {
+        assert!(text.contains(frame), "{what:?}: no {frame} in\n{text}");
+    }
     // In the same place each time, and the next stop is a little further on.
     let mut other = self::lab();
     let again = act(&mut other, what, 0, 0).unwrap_err();

@@ -4,5 +4,6 @@
 
 mod driver;
 
+mod explore;
 mod loops;
 mod memory;
