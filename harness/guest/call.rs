@@ -208,20 +208,25 @@ impl Lab {
             return Err(CallError::Crashed(check));
         }
         let before = self.machine().registers();
-        self.enter(function.0, arguments, &before)?;
-        let called = self.run_call()?;
+        let top = self.enter(function.0, arguments, &before)?;
+        let called = self.run_call(top)?;
         self.machine_mut().set_registers(&before)?;
         Ok(called)
     }
 
+    fn has_returned(&self, landing: Va, top: Va) -> bool {
+        let registers = self.machine().registers();
+        registers.rip() == landing.wrapping_add(1) && registers.rsp() == top
+    }
+
     /// The frame of a call: the return address, room for four arguments, the others; and a zero
-    /// above it all, where a walk of the stack ends.
+    /// above it all, where a walk of the stack ends. Gives the stack pointer behind the return.
     fn enter(
         &mut self,
         function: Va,
         arguments: &[u64],
         before: &Registers,
-    ) -> Result<(), CallError> {
+    ) -> Result<Va, CallError> {
         const WORD: usize = 8;
         let mut frame = [0; (MOST_ARGUMENTS + 2) * WORD];
         let length = (arguments.len().max(4) + 2) * WORD;
@@ -245,20 +250,21 @@ impl Lab {
         self.machine_mut()
             .write(registers.rsp(), &frame[..length])?;
         self.machine_mut().set_registers(&registers)?;
-        Ok(())
+        Ok(Va(top))
     }
 
-    fn run_call(&mut self) -> Result<Called, CallError> {
+    fn run_call(&mut self, top: Va) -> Result<Called, CallError> {
         let limit = self.machine().work().saturating_add(CALL_WORK);
         let landing = self.machine().return_landing();
         let mut hits = Vec::new();
         loop {
             match self.run(limit)? {
-                Exit::Halt if self.machine().instruction_pointer() == landing.wrapping_add(1) => {
+                // Not with another stack pointer: a jump leads there, too.
+                Exit::Halt if self.has_returned(landing, top) => {
                     let value = self.machine().registers().get(Gpr::Rax);
                     return Ok(Called { value, hits });
                 }
-                Exit::HardcodedBreakpoint { address } => {
+                Exit::HardcodedBreakpoint { address } if self.can_tell_bug_check() => {
                     if let Some(check) = self.bug_check() {
                         let stack = self.places();
                         return Err(CallError::BugCheck { check, stack });

@@ -92,30 +92,11 @@ pub enum End {
     Back,
 }
 
-/// The lab at the end.
-pub struct Ended {
-    pub lab: Lab,
-    pub end: End,
-    /// The error's text.
-    pub text: String,
-    /// What the lab was before, and that state's hash.
-    before: (SavedLab, u128),
-}
-
-/// Has the driver do it, in a lab of its own.
-#[track_caller]
-pub fn ends(way: Way, what: Act, address: u64, value: u64) -> Ended {
-    let mut lab = match way {
+/// A lab at the point where this way begins.
+pub fn lab_for(way: Way) -> Lab {
+    match way {
         Way::Call => lab(),
         Way::Request => builder().requester().build().unwrap(),
-    };
-    let before = (lab.save().unwrap(), lab.machine().state_hash());
-    let (end, text) = act_by(&mut lab, way, what, address, value);
-    Ended {
-        lab,
-        end,
-        text,
-        before,
     }
 }
 
@@ -171,40 +152,14 @@ fn request(lab: &mut Lab, what: Act, address: u64, value: u64) -> Result<(), Req
     Ok(())
 }
 
-/// The bug check that it ends in; and the lab goes on from the state before as if nothing had been.
-#[track_caller]
-pub fn bug_check(what: Act, address: u64, value: u64) -> BugCheck {
-    ends(Way::Call, what, address, value).bug_check()
-}
-
-impl Ended {
-    /// The bug check; see [`bug_check`].
-    #[track_caller]
-    pub fn bug_check(self) -> BugCheck {
-        let End::BugCheck(check) = self.end else {
-            panic!("{:?}: {}", self.end, self.text);
-        };
-        self.works_again();
-        check
-    }
-
-    /// The lab, restored, is what it was, and so is the next.
-    #[track_caller]
-    pub fn works_again(self) {
-        works_again(self.lab, &self.before.0, self.before.1);
-    }
-}
-
 /// The lab, restored, is what it was, and does what it did; so does another.
 #[track_caller]
 pub fn works_again(mut lab: Lab, saved: &SavedLab, hash: u128) {
     lab.restore(saved).unwrap();
     assert_eq!(lab.machine().state_hash(), hash);
     let mut labs = vec![self::lab()];
-    if lab.machine().privilege_level() == 0 {
+    if lab.machine().privilege_level() == 0 && lab.program_exit_status().is_none() {
         labs.push(lab);
-    } else {
-        request(&mut lab, Act::Free, 0, 0).unwrap_err();
     }
     for mut lab in labs {
         let block = act(&mut lab, Act::Allocate, 0, 0x100).unwrap().value;

@@ -1,6 +1,7 @@
 //! Pool taken without end, and given back that never was.
 
-use crate::driver::{Act, act, bug_check, lab, works_again};
+use crate::driver::{Act, act, lab, works_again};
+use crate::ended::bug_check;
 use poolhit::memory::ReadMemory;
 
 /// What [`lab`] has, in bytes.

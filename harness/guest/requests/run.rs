@@ -174,6 +174,10 @@ impl Lab {
                 let used = self.unprovided_use(&exit).map(Box::new);
                 used.map_or(RequestStop::BreakInstruction, RequestStop::Unprovided)
             }
+            Exit::HardcodedBreakpoint { .. } if !self.can_tell_bug_check() => RequestStop::Engine(
+                "a break instruction, perhaps of a bug check: the page tables do not lead to the \
+                 kernel's data any more",
+            ),
             Exit::HardcodedBreakpoint { .. } => match self.bug_check() {
                 Some(check) => RequestStop::BugCheck(check),
                 None => RequestStop::BreakInstruction,
