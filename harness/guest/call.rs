@@ -101,7 +101,8 @@ pub enum CallError {
     BugCheck {
         /// Why.
         check: BugCheck,
-        /// Where the frames of the stack are, from the innermost on, in the debugger's words.
+        /// Where the frames of the stack are, from the innermost on, in the debugger's words. Of a deep
+        /// stack the middle is left out, and a line says how many frames that are.
         stack: Vec<String>,
     },
     /// It used an import that nobody provides.
@@ -114,7 +115,7 @@ pub enum CallError {
         exit: Exit,
         /// Where the guest is.
         at: Va,
-        /// Where the frames of its stack are, from the innermost on, in the debugger's words.
+        /// Where the frames of its stack are, in the same way.
         stack: Vec<String>,
     },
     /// The engine refuses.

@@ -88,6 +88,8 @@ pub enum End {
     BugCheck(BugCheck),
     /// The machine stopped for another reason.
     Stopped(Exit),
+    /// The call or the request could not even be made: its memory is gone, say.
+    Refused,
     /// It did not end, but came back.
     Back,
 }
@@ -113,6 +115,7 @@ pub fn act_by(lab: &mut Lab, way: Way, what: Act, address: u64, value: u64) -> (
                         End::BugCheck(check)
                     }
                     CallError::Stopped { exit, .. } => End::Stopped(exit),
+                    CallError::Memory(_) | CallError::Engine(_) => End::Refused,
                     other => panic!("{what:?}: {other}"),
                 };
                 (end, text)
@@ -122,12 +125,13 @@ pub fn act_by(lab: &mut Lab, way: Way, what: Act, address: u64, value: u64) -> (
             Ok(()) => (End::Back, String::new()),
             Err(error) => {
                 let text = error.to_string();
-                let stopped = error
-                    .stopped()
-                    .unwrap_or_else(|| panic!("{what:?}: {text}"));
-                let end = match stopped.reason {
-                    RequestStop::BugCheck(check) => End::BugCheck(check),
-                    _ => End::Stopped(stopped.exit),
+                let end = match error {
+                    RequestError::Stopped(stopped) => match stopped.reason {
+                        RequestStop::BugCheck(check) => End::BugCheck(check),
+                        _ => End::Stopped(stopped.exit),
+                    },
+                    RequestError::Memory(_) | RequestError::Engine(_) => End::Refused,
+                    _ => panic!("{what:?}: {text}"),
                 };
                 (end, text)
             }

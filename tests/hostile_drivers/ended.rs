@@ -163,6 +163,7 @@ impl Ended {
     pub fn is_a_stop(&self) {
         match self.end {
             End::BugCheck(_) => assert!(self.text.contains("bug check 0x"), "{}", self.text),
+            End::Refused => assert!(!self.text.is_empty()),
             End::Stopped(_) => assert!(self.text.contains("`"), "{}", self.text),
             End::Back => panic!("{:?} {:?} came back", self.way, self.what),
         }

@@ -87,7 +87,11 @@ fn an_interrupt_table_that_is_overwritten() {
     for (at, length) in [(table, 0x1000), (table + 14 * 16, 16), (table + 8 * 16, 16)] {
         for what in [Act::Clear, Act::Set] {
             for ended in stops(what, at, length) {
-                if at != table + 8 * 16 {
+                // A gate of ones asks for a stack that there is not, which is a double fault.
+                if at == table + 14 * 16 && what == Act::Set {
+                    let [trap, _, _, instruction] = ended.parameters(0x7f);
+                    assert_eq!((trap, instruction), (8, ended.instruction()));
+                } else if at != table + 8 * 16 {
                     let fault = matches!(ended.exit(), Exit::Fault(Fault { vector: 14, .. }));
                     assert!(fault, "{}", ended.text);
                 }

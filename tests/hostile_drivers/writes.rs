@@ -1,14 +1,12 @@
 //! Writes to where nothing is to be written: NULL, code, the machine's own pages.
 
-use crate::driver::{Act, End, Way, act_by, lab, lab_for};
-use crate::ended::{ACCESS_VIOLATION, ends_both_ways};
+use crate::driver::{Act, End, WAYS, Way, act_by, lab, lab_for};
+use crate::ended::{ACCESS_VIOLATION, ends, ends_both_ways};
 use poolhit::address::Va;
 use poolhit::memory::ReadMemory;
 
 /// The pages through which the machine makes system calls: code for ring 3, code for ring 0, data.
 pub const GATE: u64 = 0xfffff7ff_fff00000;
-/// The program's code.
-const PROGRAM_CODE: u64 = 0x1_4000_1000;
 
 #[test]
 fn to_user_memory_that_is_not_there() {
@@ -92,14 +90,17 @@ fn to_code_and_other_pages_that_are_read_only() {
 /// In the program's half that is an exception, which a driver may handle; not at a raised level.
 #[test]
 fn to_the_programs_code() {
-    for mut ended in ends_both_ways(Act::Write, PROGRAM_CODE, 0) {
-        ended.exception(ACCESS_VIOLATION, ended.instruction(), [1, PROGRAM_CODE]);
+    for way in WAYS {
+        let lab = lab_for(way);
+        let entry = lab.images().program.image.entry_point();
+        let code = (lab.bases().program + entry).0;
+        let mut ended = ends(way, Act::Write, code, 0);
+        ended.exception(ACCESS_VIOLATION, ended.instruction(), [1, code]);
         ended.stack_is_whole();
         ended.works_again();
-    }
-    for ended in ends_both_ways(Act::WriteDispatch, PROGRAM_CODE, 0) {
+        let ended = ends(way, Act::WriteDispatch, code, 0);
         let [address, _, _, kind] = ended.parameters(0xbe);
-        assert_eq!((address, kind), (PROGRAM_CODE, 0xa));
+        assert_eq!((address, kind), (code, 0xa));
         ended.works_again();
     }
 }
@@ -111,7 +112,7 @@ fn to_code_with_write_protection_off() {
     let address = lab().kernel_symbol("NtClose").unwrap().0;
     let original = lab().machine().read_u64(Va(address)).unwrap();
     let broken = original & !0xff | 0xcc;
-    let ended = crate::ended::ends(Way::Call, Act::WriteUnprotected, address, broken);
+    let ended = ends(Way::Call, Act::WriteUnprotected, address, broken);
     assert_eq!(ended.end, End::Back);
     let written = ended.lab.machine().read_u64(Va(address));
     assert_eq!(written, Ok(broken));
