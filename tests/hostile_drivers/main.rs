@@ -13,4 +13,5 @@ mod memory;
 mod neighbours;
 mod processor;
 mod stacks;
+mod structures;
 mod writes;

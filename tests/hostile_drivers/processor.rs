@@ -53,14 +53,19 @@ fn page_tables_that_are_nowhere() {
 #[test]
 fn page_tables_that_are_overwritten() {
     let kernel = lab().bases().kernel.0;
-    let targets = [(TOP_TABLE, 0x1000), (TOP_TABLE + 0x800, 0x800)];
-    let entries = [kernel, PCR, GDT, GATE, GATE + 0x1000, GATE + 0x2000];
-    let levels = entries.into_iter().flat_map(|at| {
-        let levels = 1..=4;
-        levels.map(move |level| (entry(at, level), 8))
-    });
-    for (at, length) in levels.chain(targets) {
-        for what in [Act::Clear, Act::Set] {
+    for address in [kernel, PCR, GDT, GATE, GATE + 0x2000] {
+        for level in 1..=4 {
+            for ended in stops(Act::Clear, entry(address, level), 8) {
+                ended.works_again();
+            }
+        }
+        // A frame behind the end of memory.
+        for ended in stops(Act::Set, entry(address, 1), 8) {
+            ended.works_again();
+        }
+    }
+    for what in [Act::Clear, Act::Set] {
+        for (at, length) in [(TOP_TABLE, 0x1000), (TOP_TABLE + 0x800, 0x800)] {
             for ended in stops(what, at, length) {
                 ended.works_again();
             }
