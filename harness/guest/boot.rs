@@ -4,19 +4,14 @@ use super::images::GuestImages;
 use super::lab::Lab;
 use super::lab_error::LabError;
 use super::layout::Bases;
-use super::loaded::ModuleImages;
 use super::make_watcher::MakeWatcher;
 use super::unprovided::{BoundImports, UnprovidedUse};
 use crate::machine::{Exit, Machine};
-use crate::stack::walk::walk;
 use std::sync::Arc;
 
 /// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
 /// thirtieth of it.
 pub const BOOT_WORK: u64 = 16 << 20;
-
-/// The most frames of the stack that an error shows.
-const ERROR_FRAMES: usize = 32;
 
 /// A lab that has run to the debugger's first prompt, or to a stop before that.
 ///
@@ -76,7 +71,7 @@ impl Booted {
         };
         if let Some(used) = self.unprovided_use() {
             let used = Box::new(used);
-            let stack = self.stack();
+            let stack = self.lab.places();
             return Err(LabError::Unprovided { used, stack });
         }
         let what = match exit {
@@ -100,7 +95,7 @@ impl Booted {
             at,
             place,
             bug_check: self.lab.bug_check().map(Box::new),
-            stack: self.stack(),
+            stack: self.lab.places(),
         })
     }
 
@@ -112,22 +107,5 @@ impl Booted {
     /// ```
     pub fn unprovided_use(&self) -> Option<UnprovidedUse> {
         self.lab.unprovided_use(self.stopped.as_ref()?)
-    }
-
-    /// Where the frames of the stack are, from the innermost on, in the debugger's words.
-    fn stack(&self) -> Vec<String> {
-        let modules = self.lab.modules();
-        let machine = &self.lab.machine;
-        let images = ModuleImages {
-            modules: &modules,
-            return_landing: machine.return_landing(),
-        };
-        let walk = walk(&machine.registers(), machine, &images, ERROR_FRAMES);
-        let addresses = walk.frames.iter().map(|frame| frame.code.address());
-        let places = addresses.map(|at| match modules.nearest(at) {
-            Some(near) => near.to_string(),
-            None => format!("0x{at}"),
-        });
-        places.collect()
     }
 }

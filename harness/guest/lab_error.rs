@@ -3,6 +3,7 @@
 use super::address_plan::PlanError;
 use super::bug_check::BugCheck;
 use super::images::FileError;
+use super::places::below;
 use super::registry::RegistryError;
 use super::unprovided::UnprovidedUse;
 use crate::address::Va;
@@ -86,10 +87,4 @@ pub enum LabError {
         /// Where the frames of the stack are, from the innermost on: `myfault+0x1634`.
         stack: Vec<String>,
     },
-}
-
-/// A stack's places, each on a line of its own.
-fn below(stack: &[String]) -> String {
-    let lines = stack.iter().map(|place| format!("\n    {place}"));
-    lines.collect()
 }

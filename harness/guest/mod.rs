@@ -20,6 +20,7 @@ mod loaded;
 mod loader;
 mod make_watcher;
 mod module_list;
+mod places;
 pub mod pool;
 mod processor;
 mod providers;
