@@ -5,8 +5,10 @@ use super::lab::Lab;
 use super::lab_error::LabError;
 use super::layout::Bases;
 use super::make_watcher::MakeWatcher;
+use super::requests::NtStatus;
 use super::unprovided::{BoundImports, UnprovidedUse};
 use crate::machine::{Exit, Machine};
+use crate::memory::ReadMemory;
 use std::sync::Arc;
 
 /// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
@@ -28,6 +30,17 @@ pub struct Booted {
     pub lab: Lab,
     /// What stopped it before the first prompt, if something did.
     pub stopped: Option<Exit>,
+}
+
+/// The driver is not there: its `DriverEntry` has failed, or it could not be loaded. The guest has started
+/// up without it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{driver} is not loaded: its DriverEntry, or the kernel in front of it, said {status}")]
+pub struct DriverFailed {
+    /// The driver's file.
+    pub driver: String,
+    /// The status.
+    pub status: NtStatus,
 }
 
 impl Booted {
@@ -61,13 +74,31 @@ impl Booted {
         Ok(Booted { lab, stopped })
     }
 
+    /// The status that the driver failed with when it was loaded, if it did.
+    ///
+    /// ```
+    /// assert_eq!(poolhit::Lab::builder().boot()?.driver_failed(), None);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn driver_failed(&self) -> Option<DriverFailed> {
+        let status = self.lab.kernel_symbol("IopBootDriverStatus")?;
+        let status = self.lab.machine.read_u32(status).ok()?;
+        (status >> 31 != 0).then(|| DriverFailed {
+            driver: self.lab.images.driver.name().to_owned(),
+            status: NtStatus(status),
+        })
+    }
+
     /// The lab, at the first prompt.
     ///
     /// # Errors
-    /// Something stopped it before.
+    /// Something stopped it before, or the driver is not there.
     pub fn ready(self) -> Result<Lab, LabError> {
         let Some(exit) = self.stopped else {
-            return Ok(self.lab);
+            return match self.driver_failed() {
+                Some(failed) => Err(failed.into()),
+                None => Ok(self.lab),
+            };
         };
         if let Some(used) = self.unprovided_use() {
             let used = Box::new(used);

@@ -1,6 +1,7 @@
 //! Why a lab could not be built.
 
 use super::address_plan::PlanError;
+use super::boot::DriverFailed;
 use super::bug_check::BugCheck;
 use super::images::FileError;
 use super::places::below;
@@ -72,6 +73,9 @@ pub enum LabError {
         /// Where the frames of the stack are, from the innermost on: `myfault+0x1634`.
         stack: Vec<String>,
     },
+    /// The guest started up without its driver.
+    #[error(transparent)]
+    Driver(#[from] DriverFailed),
     /// The guest stopped before its kernel was ready.
     #[error("the guest did not boot: {what} at {at} ({place}){}{}",
         bug_check.as_ref().map(|check| format!(": {}", check.in_one_line())).unwrap_or_default(), below(stack))]

@@ -32,7 +32,7 @@ mod unprovided;
 mod user_process;
 
 pub use address_plan::{AddressPlan, PlanError};
-pub use boot::{BOOT_WORK, Booted};
+pub use boot::{BOOT_WORK, Booted, DriverFailed};
 pub use bug_check::BugCheck;
 pub use call::{CALL_WORK, CallError, Called, KernelFunction};
 pub(crate) use debug_output::debug_text;
