@@ -3,5 +3,9 @@
 
 mod guest;
 mod laws;
+mod model;
+mod objects;
 mod scenarios;
+mod steps;
 mod stops;
+mod waits;
