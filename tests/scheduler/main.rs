@@ -9,3 +9,4 @@ mod scenarios;
 mod steps;
 mod stops;
 mod waits;
+mod world;

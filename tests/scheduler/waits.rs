@@ -103,7 +103,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = prop_oneof![
         8 => wait().prop_map(|wait| vec![Step { act: Act::Nothing, wait: Some(wait) }]),
         8 => act().prop_map(|act| vec![Step::of(act)]),
-        2 => (signal(), wait()).prop_map(|(act, wait)| vec![Step { act, wait: Some(wait) }]),
+        4 => (signal(), wait()).prop_map(|(act, wait)| vec![Step { act, wait: Some(wait) }]),
         1 => Just(take_too_often()),
     ];
     vec(one, 0..10).prop_map(|steps| {
@@ -233,7 +233,7 @@ fn expected() -> Vec<String> {
 
 #[test]
 fn threads_wait_as_documented() {
-    let counts = run(300);
+    let counts = run(500);
     for name in expected() {
         assert!(counts.contains_key(&name), "{name} never came: {counts:?}");
     }
@@ -243,6 +243,57 @@ fn threads_wait_as_documented() {
 #[ignore = "10,000 cases"]
 fn threads_wait_as_documented_at_length() {
     println!("{:#?}", run(10_000));
+}
+
+/// A task of two threads; the others end at once.
+fn two(first: (u8, Step), second: (u8, Step)) -> Task {
+    let mut task = Task {
+        states: [0; object::SEMAPHORES.end as usize],
+        programs: Default::default(),
+    };
+    task.programs[0] = maker();
+    for (place, (priority, step)) in task.programs[1..].iter_mut().zip([first, second]) {
+        let steps = vec![step];
+        *place = Program { priority, steps };
+    }
+    for program in &mut task.programs[3..] {
+        program.priority = 16;
+    }
+    task
+}
+
+/// A signal leaves it to the wait that follows it to give up the processor: however that comes out.
+#[test]
+fn a_wait_behind_a_signal_lets_those_run_that_are_woken() {
+    let event = object::SYNCHRONIZATION_EVENTS.start;
+    let wait = |object, timeout| {
+        let (kind, objects) = (WaitKind::Single, vec![object]);
+        Some(Wait {
+            kind,
+            objects,
+            timeout,
+        })
+    };
+    let mut guest = Guest::new();
+    for (other, timeout) in [(0, When::Now), (0, When::Relative(2)), (5, When::Now)] {
+        let waits = Step {
+            act: Act::Nothing,
+            wait: wait(event, None),
+        };
+        let signals = Step {
+            act: Act::SetEvent(event),
+            wait: wait(other, Some(timeout)),
+        };
+        let mut task = two((19, waits), (18, signals));
+        task.states[5] = 1;
+        let records = guest.run(&task).unwrap();
+        check(&task, &records).unwrap();
+        let ends = |thread| {
+            let is_end = |it: &Record| it.thread == thread && matches!(it.event, Event::Ends(_));
+            records.iter().position(is_end).unwrap()
+        };
+        assert!(ends(1) < ends(2), "{}", shown(&records));
+    }
 }
 
 /// The model notices what is not as it ought to be.
