@@ -93,7 +93,7 @@ fn a_mutant_that_is_deleted_is_nobody_s() {
     const MUTANT_LIST_ENTRY: u64 = 0x18;
     let mut guest = Guest::new();
     let attributes = guest.attributes_at(0, None, 0);
-    let thread = guest.call("KeGetCurrentThread", &[]);
+    let thread = guest.call("PsGetCurrentThread", &[]);
     let head = thread + MUTANT_LIST_HEAD;
     let create = |guest: &mut Guest| {
         let call = [0x1f_0001, attributes, 1];

@@ -158,7 +158,7 @@ impl World {
         if object::MUTEXES.into_iter().any(|it| owned(&it)) {
             return Err("a thread that ends with a mutex".to_string());
         }
-        let mutants: Vec<u8> = object::MUTANTS.into_iter().filter(owned).collect();
+        let mutants: Vec<u8> = object::MUTANTS.filter(owned).collect();
         self.running = None;
         // It cannot run any more, but is not signaled before it has given up all.
         let mut worlds: Vec<World> = Vec::new();
