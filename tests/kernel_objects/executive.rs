@@ -90,8 +90,7 @@ fn run_down_protection_ends_with_the_last_user() {
     let mut guest = Guest::new();
     let at = guest.room(8);
     guest.call("ExInitializeRundownProtection", &[at]);
-    let acquire =
-        |guest: &mut Guest| guest.status("ExAcquireRundownProtection", &[at]) as u8 == 1;
+    let acquire = |guest: &mut Guest| guest.status("ExAcquireRundownProtection", &[at]) as u8 == 1;
     assert!(acquire(&mut guest));
     let more = guest.status("ExAcquireRundownProtectionEx", &[at, 3]) as u8;
     assert_eq!(more, 1);

@@ -107,9 +107,9 @@ fn affinity_is_set_and_reverted() {
 fn time_goes_on() {
     let mut guest = Guest::new();
     let before = guest.call("KeQueryUnbiasedInterruptTime", &[]);
-    guest.call("KeStallExecutionProcessor", &[100_000]);
+    guest.call("KeStallExecutionProcessor", &[10_000]);
     let after = guest.call("KeQueryUnbiasedInterruptTime", &[]);
-    assert!((1_000_000..1_010_000).contains(&(after - before)));
+    assert!((100_000..101_000).contains(&(after - before)));
     let ticks = guest.room(8);
     guest.call("KeQueryTickCount", &[ticks]);
     assert_eq!(guest.u64(ticks), after / 156_250);
