@@ -9,6 +9,7 @@ mod handles;
 mod memory;
 mod names;
 mod processors;
+mod requests;
 mod security;
 mod system;
 mod tracing;
