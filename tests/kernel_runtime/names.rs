@@ -2,7 +2,6 @@
 //! statuses of `FsRtlNormalizeNtstatus` and `FsRtlIsTotalDeviceFailure`.
 
 use crate::guest::*;
-use proptest::prelude::*;
 
 /// What a file system's expression means, by its definition: by trying everything.
 fn matches(expression: &[u16], name: &[u16]) -> bool {
