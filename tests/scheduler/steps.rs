@@ -9,7 +9,7 @@ use poolhit::memory::{ReadMemory, WriteMemory};
 use std::fmt;
 
 /// The scenario.
-const STEPS: u32 = 31;
+const STEPS: u32 = 51;
 /// A tick of the driver's, in units of 100 ns.
 const TICK: u64 = 10_000;
 /// Ticks that this is a factor of are for the timer that is periodic.

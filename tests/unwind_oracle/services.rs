@@ -10,7 +10,7 @@ use poolhit::memory::{ReadMemory, WriteMemory};
 use std::collections::BTreeMap;
 
 /// What the driver calls, first in DriverEntry and then in a thread.
-const SERVICES: u8 = 32;
+const SERVICES: u8 = 52;
 const TIMEOUT: u64 = 0x102;
 const NO_MORE_ENTRIES: u64 = 0x8000_001a;
 const INVALID_HANDLE: u64 = 0xc000_0008;
