@@ -71,13 +71,24 @@ impl Booted {
     /// # Errors
     /// Something stopped it before.
     pub fn ready(self) -> Result<Lab, LabError> {
-        let Some(exit) = self.stopped else {
-            return Ok(self.lab);
-        };
+        match self.stop_error() {
+            None => Ok(self.lab),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// What stopped it before the first prompt, as an error.
+    ///
+    /// ```
+    /// assert!(poolhit::Lab::builder().boot()?.stop_error().is_none());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn stop_error(&self) -> Option<LabError> {
+        let exit = self.stopped?;
         if let Some(used) = self.unprovided_use() {
             let used = Box::new(used);
             let stack = self.stack();
-            return Err(LabError::Unprovided { used, stack });
+            return Some(LabError::Unprovided { used, stack });
         }
         let what = match exit {
             Exit::HardcodedBreakpoint { .. } => "a breakpoint instruction".to_string(),
@@ -95,7 +106,7 @@ impl Booted {
         let place = modules
             .nearest(at)
             .map_or("no module".to_string(), |near| near.to_string());
-        Err(LabError::Boot {
+        Some(LabError::Boot {
             what,
             at,
             place,
