@@ -102,6 +102,9 @@ pub enum LeaksError {
     /// The driver did not come to the end of what was asked for.
     #[error("the run stopped: {0}")]
     Run(#[from] RunError),
+    /// Nothing is known to have leaked, but not all allocations are known.
+    #[error("whether it leaks cannot be told: not all allocations are in the report")]
+    Incomplete,
     /// There is no report.
     #[error(transparent)]
     Leaks(#[from] LeakError),
@@ -164,7 +167,10 @@ pub fn leaks(options: &LeaksOptions, out: &mut dyn Write) -> Result<bool, LeaksE
         eprintln!("poolhit: {error}");
     }
     done.and(written)?;
-    Ok(!report.is_clean())
+    match (report.is_clean(), report.is_complete()) {
+        (true, false) => Err(LeaksError::Incomplete),
+        (is_clean, _) => Ok(!is_clean),
+    }
 }
 
 /// A driver that never came to the program's requests: what it has until there it had from its start.

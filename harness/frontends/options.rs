@@ -200,7 +200,11 @@ pub fn debug(
     out: &mut dyn Write,
 ) -> Result<usize, FrontendError> {
     let script = options.script.as_deref().map(open).transpose()?;
-    let mut session = attach(options.boot()?);
+    let booted = options.boot()?;
+    if let Some(failed) = booted.driver_failed() {
+        eprintln!("poolhit: {failed}");
+    }
+    let mut session = attach(booted);
     if !session.lab().has_kernel_symbols() {
         let kernel = session.lab().images().kernel.name();
         eprintln!(

@@ -21,6 +21,7 @@ mod loaded;
 mod loader;
 mod make_watcher;
 mod module_list;
+mod places;
 pub mod pool;
 mod processor;
 mod providers;
@@ -32,7 +33,7 @@ mod unprovided;
 mod user_process;
 
 pub use address_plan::{AddressPlan, PlanError};
-pub use boot::{BOOT_WORK, Booted};
+pub use boot::{BOOT_WORK, Booted, DriverFailed};
 pub use bug_check::BugCheck;
 pub use call::{CALL_WORK, CallError, Called, KernelFunction};
 pub(crate) use debug_output::debug_text;

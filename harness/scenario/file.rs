@@ -87,8 +87,7 @@
 //! shutdown = true            # IRP_MJ_SHUTDOWN
 //! ```
 //!
-//! `unload = true` and `load = true` are steps too. What a driver keeps from a `load` until the end counts
-//! as leaked unless it is unloaded at the end, or the repetitions show that it does not grow.
+//! `unload = true` and `load = true` are steps too.
 //!
 //! A list whose steps open nothing themselves has the driver's device: it is opened in front of the first
 //! step that needs a handle, if none is open, and closed behind the list, or in front of a step that takes

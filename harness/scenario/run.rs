@@ -90,13 +90,7 @@ impl Scenario {
             device: self.device.as_deref(),
             own: Vec::new(),
         };
-        let was_loaded = run.is_driver_loaded();
-        let result = run.all(self, &mut progress);
-        if was_loaded && !run.is_driver_loaded() && run.lab.leak_tracker().is_ok() {
-            let driver = run.lab.images().driver.name().to_owned();
-            run.lab.mark_unloaded(&driver)?;
-        }
-        result
+        run.all(self, &mut progress)
     }
 }
 

@@ -181,7 +181,9 @@ fn a_profile_says_what_the_report_says() {
     // the same names as in the folded stacks
     let mut folded = names.clone();
     folded.reverse();
-    assert!(to_folded(&report).contains(&format!("leaked;{};tag Lea2 3145728\n", folded.join(";"))));
+    assert!(
+        to_folded(&report).contains(&format!("leaked;{};tag Lea2 3145728\n", folded.join(";")))
+    );
 }
 
 #[test]

@@ -31,9 +31,15 @@ fn a_driver_that_hangs_is_status_2_with_its_stack_and_the_report() {
         file.to_str().unwrap(),
     ]));
     assert_eq!(status, 2);
-    assert!(out.starts_with("hostile.sys leaks 64 bytes in 1 block"), "{out}");
+    assert!(
+        out.starts_with("hostile.sys leaks 64 bytes in 1 block"),
+        "{out}"
+    );
     let json = fs::read_to_string(file).unwrap();
-    assert!(json.contains("\"leaked\": {\"blocks\": 1, \"bytes\": 64}"), "{json}");
+    assert!(
+        json.contains("\"leaked\": {\"blocks\": 1, \"bytes\": 64}"),
+        "{json}"
+    );
     assert!(
         errors.contains("no end after 67108864 bytes of code"),
         "{errors}"
@@ -46,8 +52,7 @@ fn a_driver_that_hangs_is_status_2_with_its_stack_and_the_report() {
 fn a_budget_ends_it_sooner() {
     let hang = act(LOOP, [0, 0]);
     let hostile = prebuilt("hostile.sys");
-    let (status, out, errors) =
-        texts(run(&[&hostile, "--ioctl", &hang, "--budget", "1000000"]));
+    let (status, out, errors) = texts(run(&[&hostile, "--ioctl", &hang, "--budget", "1000000"]));
     assert_eq!(status, 2);
     assert!(out.starts_with("hostile.sys: nothing leaked"), "{out}");
     assert!(errors.contains("no end after 1000000 bytes"), "{errors}");
@@ -92,7 +97,10 @@ fn an_unprovided_import_ends_it() {
     let (status, out, errors) = texts(run(&[file.to_str().unwrap()]));
     assert_eq!(status, 2);
     assert!(out.starts_with("my.sys: nothing leaked; "), "{out}");
-    assert!(errors.contains("XxXreateSymbolicLink is called"), "{errors}");
+    assert!(
+        errors.contains("XxXreateSymbolicLink is called"),
+        "{errors}"
+    );
 }
 
 #[test]

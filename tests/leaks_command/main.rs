@@ -128,11 +128,17 @@ fn every_form_is_printed_and_written() {
         assert_eq!(printed.stdout, written, "{form}: not the same bytes");
     }
     let svg = fs::read_to_string(&files[3]).unwrap();
-    assert!(svg.contains(">leaked</text>") && svg.ends_with("</svg>\n"), "{svg}");
+    assert!(
+        svg.contains(">leaked</text>") && svg.ends_with("</svg>\n"),
+        "{svg}"
+    );
     let folded = fs::read_to_string(&files[4]).unwrap();
     let mut leaked = folded.lines().filter(|row| row.starts_with("leaked;"));
     let row = leaked.next().unwrap();
-    assert!(row.ends_with(";nt!ExAllocatePoolWithTag;tag Leak 64"), "{row}");
+    assert!(
+        row.ends_with(";nt!ExAllocatePoolWithTag;tag Leak 64"),
+        "{row}"
+    );
     assert_eq!(leaked.next(), None);
     let (status, _, errors) = texts(run(&[&driver, "-o", "leaks.doc"]));
     assert_eq!(status, 2);

@@ -6,7 +6,13 @@ use std::fs;
 #[test]
 fn annotations_name_files_from_the_repository() {
     let leaky = prebuilt("leaky.sys");
-    let arguments = [&*leaky, "--ioctl", "0x222044:ad0b0000", "--format", "github"];
+    let arguments = [
+        &*leaky,
+        "--ioctl",
+        "0x222044:ad0b0000",
+        "--format",
+        "github",
+    ];
     let file = |output| {
         let (status, out, errors) = texts(output);
         assert_eq!((status, &*errors), (1, ""));

@@ -46,7 +46,8 @@ fn a_scenario_says_itself_what_may_fail() {
     let fails = "[[step]]\nioctl = 0x222004\n";
     let (status, _, errors) = scenario(fails);
     assert_eq!((status, errors.lines().count()), (0, 1), "{errors}");
-    let (status, out, errors) = scenario(&format!("{fails}[[teardown]]\nopen = '\\\\.\\Nothing'\n"));
+    let (status, out, errors) =
+        scenario(&format!("{fails}[[teardown]]\nopen = '\\\\.\\Nothing'\n"));
     assert_eq!(status, 2);
     assert!(out.starts_with("myfault.sys: nothing leaked"), "{out}");
     let lines: Vec<&str> = errors.lines().collect();
@@ -81,7 +82,10 @@ fn what_is_not_exercised_is_told() {
     fs::write(&scenario, text).unwrap();
     let (status, out, errors) = texts(run(&["--scenario", scenario.to_str().unwrap()]));
     assert_eq!((status, &*errors), (0, ""), "{out}");
-    assert!(out.contains("pnp.sys was unloaded and left nothing."), "{out}");
+    assert!(
+        out.contains("pnp.sys was unloaded and left nothing."),
+        "{out}"
+    );
 
     let (status, out, errors) = texts(run(&[&prebuilt("scheduler.sys")]));
     assert_eq!(status, 0);
@@ -117,8 +121,7 @@ fn a_file_has_a_name_of_any_length() {
     let name = format!("{}.sys", "a".repeat(251));
     let file = folder.path().join(&name);
     fs::copy(driver(), &file).unwrap();
-    let (status, out, errors) =
-        texts(run(&[file.to_str().unwrap(), "--ioctl", CLEAN, "--unload"]));
+    let (status, out, errors) = texts(run(&[file.to_str().unwrap(), "--ioctl", CLEAN, "--unload"]));
     assert_eq!((status, &*errors), (0, ""), "{out}");
     assert!(out.contains("was unloaded and left nothing"), "{out}");
 }

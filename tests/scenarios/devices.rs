@@ -46,16 +46,16 @@ fn the_last_device_takes_the_driver_along() {
     assert_eq!(run(&mut lab, text).unwrap().failures, []);
     assert!(lab.driver_routines().is_none());
     let report = lab.leaks().unwrap();
-    assert!(report.is_clean() && report.drivers[0].unloaded.is_some(), "{report}");
+    assert!(
+        report.is_clean() && report.drivers[0].unloaded.is_some(),
+        "{report}"
+    );
 }
 
 #[test]
 fn a_driver_without_a_device_says_so() {
     let told = error(&mut lab(PNP), "[[step]]\nset-power = 'D3'\n");
-    assert_eq!(
-        told,
-        "[[step]] 1 of repetition 1: no device has been added"
-    );
+    assert_eq!(told, "[[step]] 1 of repetition 1: no device has been added");
     let told = error(&mut lab(0), "[[step]]\nadd-device = true\n");
     assert_eq!(
         told,
@@ -73,7 +73,8 @@ fn what_is_loaded_again_and_unloaded_leaves_nothing() {
     assert_eq!(run(&mut lab, text).unwrap().failures, []);
     assert!(lab.leaks().unwrap().is_clean());
     // A leak stays one.
-    let text = "unload = true\n[[step]]\nload = true\n[[step]]\nioctl = 0x222004\ninput = '40 00 00 00'";
+    let text =
+        "unload = true\n[[step]]\nload = true\n[[step]]\nioctl = 0x222004\ninput = '40 00 00 00'";
     run(&mut lab, text).unwrap();
     assert_eq!(lab.leaks().unwrap().leaked.blocks, 1);
 }

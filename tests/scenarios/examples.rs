@@ -38,8 +38,12 @@ fn all_of_them_run() {
 #[test]
 fn the_first_says_what_it_seems_to() {
     let first = &examples()[0];
-    for key in ["driver", "pdb", "device", "repeat", "unload", "tag", "budget"] {
-        assert!(first.contains(&format!("\n {key} = ")) || first.starts_with(&format!(" {key} = ")));
+    for key in [
+        "driver", "pdb", "device", "repeat", "unload", "tag", "budget",
+    ] {
+        assert!(
+            first.contains(&format!("\n {key} = ")) || first.starts_with(&format!(" {key} = "))
+        );
     }
     let mut lab = lab(0);
     let outcome = run(&mut lab, &first.replace("MyDevice", "IoTest")).unwrap();

@@ -39,7 +39,9 @@ fn a_failed_open_ends_the_run_unless_it_may_fail() {
     let text = with_handles("[[step]]\nopen = '\\\\.\\Nothing'\n[[step]]\nioctl = 0x222000\n");
     let told = error(&mut lab(0), &text);
     assert!(
-        told.starts_with(r"[[step]] 1 of repetition 1: open \\.\Nothing gave error 2 (status 0xc0000034)"),
+        told.starts_with(
+            r"[[step]] 1 of repetition 1: open \\.\Nothing gave error 2 (status 0xc0000034)"
+        ),
         "{told}"
     );
     // Nothing goes to the older handle in its place.

@@ -166,11 +166,23 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         "cannot read folder/no/such",
     );
     refused("[[teardown]]\nclose = false\n", "close = false");
-    refused("[[step]]\nload = false\n", "load = false: it can only be true");
-    refused("[[step]]\nset-power = 'D4'\n", "set-power = \"D4\": D0 to D3");
-    refused("[[step]]\nset-power = 'S3'\non = 'x'\n", "set-power has no on");
+    refused(
+        "[[step]]\nload = false\n",
+        "load = false: it can only be true",
+    );
+    refused(
+        "[[step]]\nset-power = 'D4'\n",
+        "set-power = \"D4\": D0 to D3",
+    );
+    refused(
+        "[[step]]\nset-power = 'S3'\non = 'x'\n",
+        "set-power has no on",
+    );
     refused("[[step]]\nsleep = 1\ntimeout = 1\n", "sleep has no timeout");
-    refused("[[step]]\nread = 1\noverlapped = true\n", "read has no overlapped");
+    refused(
+        "[[step]]\nread = 1\noverlapped = true\n",
+        "read has no overlapped",
+    );
     refused(
         "[[step]]\nread = 1\noffset = 9223372036854775808\n",
         "line 3",
@@ -179,7 +191,10 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         "[[step]]\nopen = \"a\\u0000b\"\n",
         "[[step]] 1: the path `a\u{fffd}b` has a NUL in it",
     );
-    refused("device = \"a\\u0000b\"\n", "device: the path `a\u{fffd}b` has a NUL");
+    refused(
+        "device = \"a\\u0000b\"\n",
+        "device: the path `a\u{fffd}b` has a NUL",
+    );
     refused(
         "[[step]]\nclose = \"\\u0000\"\n",
         "the name `\u{fffd}` has a NUL",

@@ -3,5 +3,10 @@
 
 mod guest;
 mod laws;
+mod model;
+mod objects;
 mod scenarios;
+mod steps;
 mod stops;
+mod waits;
+mod world;

@@ -82,7 +82,17 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unload_driver(&mut self) -> Result<(), DriverCallError> {
-        self.call_with_service("NtUnloadDriver", "unloading the driver")
+        self.call_with_service("NtUnloadDriver", "unloading the driver")?;
+        let images = self.images.clone();
+        let name = images.driver.name();
+        let modules = self.modules();
+        if !modules
+            .iter()
+            .any(|module| module.image_name().eq_ignore_ascii_case(name))
+        {
+            self.machine.tell_unloaded(name);
+        }
+        Ok(())
     }
 
     /// Loads the driver again: the image is as it was at first, and `DriverEntry` is called.
@@ -98,7 +108,10 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn load_driver(&mut self) -> Result<(), DriverCallError> {
-        self.call_with_service("NtLoadDriver", "loading the driver")
+        self.machine.tell_starting();
+        let loaded = self.call_with_service("NtLoadDriver", "loading the driver");
+        self.machine.tell_started();
+        loaded
     }
 
     fn call_with_service(

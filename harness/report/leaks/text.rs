@@ -83,10 +83,7 @@ pub(super) fn summary(report: &LeakReport) -> String {
     let kept = kept(report);
     match (ways, kept) {
         (0, 0) => format!("{drivers}: nothing leaked."),
-        (0, kept) => format!(
-            "{drivers}: nothing leaked; {} kept since the start.",
-            count(kept, "block")
-        ),
+        (0, kept) => format!("{drivers}: nothing leaked; {} kept.", count(kept, "block")),
         (ways, _) => format!(
             "{drivers} leaks {}, by {}.",
             held(report.leaked),
@@ -97,7 +94,8 @@ pub(super) fn summary(report: &LeakReport) -> String {
 
 /// The blocks that are outstanding and not leaked.
 fn kept(report: &LeakReport) -> u64 {
-    report.totals.outstanding.blocks - report.leaked.blocks
+    let outstanding = report.totals.outstanding.blocks;
+    outstanding.saturating_sub(report.leaked.blocks)
 }
 
 /// What a way is, in one line.
@@ -191,7 +189,7 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
             &account.pools.name(),
             &Number(leaked.blocks),
             &Number(leaked.bytes),
-            &Number(totals.outstanding.blocks - leaked.blocks),
+            &Number(totals.outstanding.blocks.saturating_sub(leaked.blocks)),
             &Number(totals.allocations),
             &Number(totals.frees),
             &Number(totals.peak.bytes),
