@@ -94,16 +94,26 @@ impl Booted {
     /// # Errors
     /// Something stopped it before, or the driver is not there.
     pub fn ready(self) -> Result<Lab, LabError> {
+        match self.stop_error() {
+            None => Ok(self.lab),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// What stopped it before the first prompt, or why the driver is not there, as an error.
+    ///
+    /// ```
+    /// assert!(poolhit::Lab::builder().boot()?.stop_error().is_none());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn stop_error(&self) -> Option<LabError> {
         let Some(exit) = self.stopped else {
-            return match self.driver_failed() {
-                Some(failed) => Err(failed.into()),
-                None => Ok(self.lab),
-            };
+            return self.driver_failed().map(LabError::from);
         };
         if let Some(used) = self.unprovided_use() {
             let used = Box::new(used);
             let stack = self.lab.places();
-            return Err(LabError::Unprovided { used, stack });
+            return Some(LabError::Unprovided { used, stack });
         }
         let what = match exit {
             Exit::HardcodedBreakpoint { .. } => "a breakpoint instruction".to_string(),
@@ -121,7 +131,7 @@ impl Booted {
         let place = modules
             .nearest(at)
             .map_or("no module".to_string(), |near| near.to_string());
-        Err(LabError::Boot {
+        Some(LabError::Boot {
             what,
             at,
             place,

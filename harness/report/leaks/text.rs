@@ -1,9 +1,10 @@
 //! The report as text, for people.
 //!
 //! First what has leaked in all, then a table of the tags, then each way with its stack as `k` lists it.
+//! If repetitions were marked, the table has a column for growth: the blocks that come with each one.
 //! Lines have at most 100 columns, but for long names.
 
-use super::words::{Number, clean, count, growth, held, sizes, source};
+use super::words::{Number, clean, count, growth, held, short_growth, sizes, source};
 use crate::debugger::CallStack;
 use crate::leaks::{BadFreeReport, Driver, LeakReport, PathReport, TagReport};
 use crate::report::stack::HEADER;
@@ -146,13 +147,19 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
     if report.tags.is_empty() {
         return Ok(());
     }
-    let row = |out: &mut dyn Write, cells: [&dyn fmt::Display; 8]| {
+    // Nothing is known of growth without repetitions.
+    let has_growth = report.repeats >= 2;
+    let row = |out: &mut dyn Write, cells: [&dyn fmt::Display; 8], growth: &str| {
         let [tag, pool, blocks, bytes, kept, allocations, frees, peak] = cells;
-        writeln!(
+        write!(
             out,
             "{tag:<10} {pool:<8} {blocks:>10} {bytes:>13} {kept:>8} {allocations:>12} \
              {frees:>12} {peak:>13}"
-        )
+        )?;
+        match has_growth {
+            true => writeln!(out, " {growth:>6}"),
+            false => writeln!(out),
+        }
     };
     writeln!(out)?;
     let head = [
@@ -165,11 +172,13 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
         "Frees",
         "Peak bytes",
     ];
-    row(out, head.each_ref().map(|cell| cell as &dyn fmt::Display))?;
+    let cells = head.each_ref().map(|cell| cell as &dyn fmt::Display);
+    row(out, cells, "Growth")?;
     for TagReport {
         tag,
         account,
         leaked,
+        growth,
         ..
     } in &report.tags
     {
@@ -185,7 +194,7 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
             &Number(totals.frees),
             &Number(totals.peak.bytes),
         ];
-        row(out, cells)?;
+        row(out, cells, &short_growth(*growth))?;
     }
     Ok(())
 }
