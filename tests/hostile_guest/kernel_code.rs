@@ -205,7 +205,7 @@ fn the_system_starts_without_a_driver_that_fails() {
     let booted = builder.boot().unwrap();
     assert_eq!(booted.stopped, None);
     assert!(booted.lab.modules().by_name("hostile").is_none());
-    let mut session = poolhit::Session::new(booted.lab);
+    let mut session = Session::new(booted.lab);
     let stop = session.go().unwrap();
     assert!(
         matches!(stop.reason, poolhit::StopReason::Idle { exit_status: Some(code) } if code != 0),

@@ -146,7 +146,7 @@ impl Guest {
     #[track_caller]
     pub fn bug_check(&mut self, name: &str, arguments: &[u64]) -> (u32, [u64; 4]) {
         match self.try_call(name, arguments) {
-            Err(CallError::BugCheck(check)) => (check.code, check.parameters),
+            Err(CallError::BugCheck { check, .. }) => (check.code, check.parameters),
             other => panic!("{name}: {other:x?}"),
         }
     }
