@@ -169,8 +169,8 @@ fn check(names: &[impl AsRef<str>]) {
     assert!(bytes.parse::<u64>().is_ok());
     assert_eq!(
         frames.split(';').count(),
-        names.len() + 1,
-        "the frames, and the tag"
+        names.len() + 2,
+        "whether it is leaked, the frames, and the tag"
     );
 
     let github = leaks::to_github(&report);
