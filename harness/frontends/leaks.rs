@@ -223,9 +223,13 @@ fn warn(outcome: &Outcome) {
             0 => format!("status {}", failure.status),
             code => format!("error {code} (status {})", failure.status),
         };
+        let times = match failure.times {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
         eprintln!(
-            "poolhit: {}: {} failed with {what}, {} times in all",
-            failure.place, failure.step, failure.times
+            "poolhit: {}: {} failed with {what}, {times} in all",
+            failure.place, failure.step
         );
     }
 }
