@@ -8,7 +8,7 @@ use poolhit::memory::ReadMemory;
 use poolhit::{Lab, Session};
 
 /// `STATUS_ACCESS_VIOLATION`, as bug checks have it.
-pub const ACCESS_VIOLATION: u64 = 0xffff_ffff_c000_0005;
+pub const ACCESS_VIOLATION: u64 = 0xc000_0005;
 
 /// The lab at the end.
 pub struct Ended {
