@@ -1,18 +1,16 @@
 //! Options of their own.
 
-use crate::{CLEAN, command, driver, prebuilt, run, texts};
+use crate::{CLEAN, LEAKY_STEP, command, driver, prebuilt, run, texts};
 use std::fs;
 
 #[test]
 fn annotations_name_files_from_the_repository() {
     let leaky = prebuilt("leaky.sys");
-    let arguments = [
-        &*leaky,
-        "--ioctl",
-        "0x222044:ad0b0000",
-        "--format",
-        "github",
-    ];
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("scenario.toml");
+    fs::write(&scenario, LEAKY_STEP).unwrap();
+    let scenario = scenario.to_str().unwrap();
+    let arguments = [&*leaky, "--scenario", scenario, "--format", "github"];
     let file = |output| {
         let (status, out, errors) = texts(output);
         assert_eq!((status, &*errors), (1, ""));

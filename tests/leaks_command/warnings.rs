@@ -1,6 +1,6 @@
 //! What is told on standard error besides the report.
 
-use crate::{CLEAN, driver, prebuilt, run, texts};
+use crate::{CLEAN, LEAKY_STEP, driver, prebuilt, run, texts};
 use std::fs;
 
 const FREE_LAST: &str = "0x222010:00000000";
@@ -103,7 +103,9 @@ fn a_pdb_beside_the_image_that_does_not_fit_is_a_warning() {
     fs::copy(prebuilt("leaky.sys"), &image).unwrap();
     fs::copy(prebuilt("ntdll.pdb"), &pdb).unwrap();
     let (image, pdb) = (image.to_str().unwrap(), pdb.to_str().unwrap());
-    let arguments = [image, "--ioctl", "0x222044:ad0b0000"];
+    let scenario = folder.path().join("scenario.toml");
+    fs::write(&scenario, LEAKY_STEP).unwrap();
+    let arguments = [image, "--scenario", scenario.to_str().unwrap()];
     let (status, out, errors) = texts(run(&arguments));
     assert_eq!(status, 1, "{out}");
     assert!(errors.starts_with(&format!("poolhit: {pdb}: ")), "{errors}");
