@@ -24,7 +24,7 @@ fn features_are_the_processor_s() {
 fn the_clock_s_rate_is_the_fastest_that_is_asked_for() {
     let mut guest = Guest::new();
     let at = guest.room(12);
-    let mut current = |guest: &mut Guest| {
+    let current = |guest: &mut Guest| {
         guest.call("ExQueryTimerResolution", &[at, at + 4, at + 8]);
         assert_eq!([guest.u32(at), guest.u32(at + 4)], [156_250, 10_000]);
         guest.u32(at + 8)

@@ -63,7 +63,7 @@ fn processors_have_numbers_and_indexes() {
 fn affinity_is_set_and_reverted() {
     let mut guest = Guest::new();
     let (new, old) = (guest.room(16), guest.room(16));
-    let mut set = |guest: &mut Guest, mask: u64, group: u64| {
+    let set = |guest: &mut Guest, mask: u64, group: u64| {
         guest.write(new, &words(&[mask, group]));
         guest.call("KeSetSystemGroupAffinityThread", &[new, old]);
         [guest.u64(old), guest.u64(old + 8)]
@@ -129,7 +129,7 @@ fn the_floating_point_state_comes_back() {
     guest.succeeds("ExCreateCallback", &[place, attributes, 1, 1]);
     let callback = guest.u64(place);
     let word = guest.put(&[0x7f, 0x02, 0, 0]);
-    let mut run = |guest: &mut Guest, code: u64| {
+    let run = |guest: &mut Guest, code: u64| {
         let handle = guest.call("ExRegisterCallback", &[callback, code, word]);
         guest.call("ExNotifyCallback", &[callback, 0, 0]);
         guest.call("ExUnregisterCallback", &[handle]);
