@@ -77,9 +77,16 @@ fn a_double_free_is_a_bad_pool_caller() {
     let mut pool = Pool::new();
     // 0x100 goes to the processor's cache, 0x300 to the free lists; both bytes of evidence differ
     for (bytes, state) in [(0x100, 4), (0x300, 0)] {
-        let block = allocate(&mut pool, 1, bytes, TAG);
-        // something behind it in use, so that it stays a block of its own
-        allocate(&mut pool, 1, bytes, TAG);
+        // one with others in use in front of it and behind it, so that it stays a block of its own
+        let blocks: Vec<u64> = (0..32)
+            .map(|_| allocate(&mut pool, 1, bytes, TAG))
+            .collect();
+        let taken = |block: u64| blocks.contains(&block);
+        let step = bytes + 16;
+        let block = *blocks
+            .iter()
+            .find(|block| taken(**block - step) && taken(**block + step))
+            .unwrap();
         free(&mut pool, block, TAG).unwrap();
         let header = u64::from(pool.u32(poolhit::address::Va(block - 16)));
         assert_eq!(header >> 24, state);
