@@ -127,13 +127,16 @@ fn descriptors_and_task_state_that_are_overwritten() {
     }
 }
 
-/// The kernel's own code faults then, in the code that is to deal with that, until its stack is used up.
+/// The kernel's own code faults then, in the code that is to deal with that, until its stack is used up;
+/// and as it is the double fault's own stack that may be used up, perhaps without a word of the kernel's.
 #[test]
 fn a_control_region_that_is_overwritten() {
     for what in [Act::Clear, Act::Set] {
         for ended in stops(what, PCR, 0x5000) {
-            let [trap, ..] = ended.parameters(0x7f);
-            assert_eq!(trap, 8);
+            ended.is_a_stop();
+            if matches!(ended.end, End::BugCheck(_)) {
+                assert_eq!(ended.parameters(0x7f)[0], 8);
+            }
             ended.works_again();
         }
     }

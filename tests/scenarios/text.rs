@@ -185,7 +185,7 @@ fn what_makes_no_sense_is_refused_with_its_place() {
     );
     refused(
         "[[step]]\nread = 1\noffset = 9223372036854775808\n",
-        "line 3",
+        "offset = 9223372036854775808: at most 9223372036854775807",
     );
     refused(
         "[[step]]\nopen = \"a\\u0000b\"\n",
