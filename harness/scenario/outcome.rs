@@ -9,9 +9,9 @@ const MOST_FAILURES: usize = 1000;
 /// Where in a scenario something is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// A step of [`Scenario::setup`], by its index.
+    /// A step of [`Scenario::setup`](super::Scenario::setup), by its index.
     Setup(usize),
-    /// A step of [`Scenario::steps`].
+    /// A step of [`Scenario::steps`](super::Scenario::steps).
     Step {
         /// The repetition, from 0.
         repetition: u32,
@@ -23,7 +23,7 @@ pub enum Place {
         /// The repetition, from 0.
         repetition: u32,
     },
-    /// A step of [`Scenario::teardown`].
+    /// A step of [`Scenario::teardown`](super::Scenario::teardown).
     Teardown(usize),
     /// The driver is unloaded.
     Unload,

@@ -55,8 +55,10 @@ fn a_saved_register_that_cannot_be_read_ends_a_capture() {
 #[test]
 fn the_address_that_no_code_has_is_one_like_any_other() {
     let mut world = World::new([]);
-    let mut registers = Registers::default();
-    registers.rip = 0x1000;
+    let mut registers = Registers {
+        rip: 0x1000,
+        ..Registers::default()
+    };
     registers.set(Gpr::Rsp, 0x8000);
     let no_code = 0x8000_0000_0000_0000;
     for (address, word) in [(0x8000, no_code), (0x8008, no_code), (0x8010, 0)] {
