@@ -1,6 +1,7 @@
 //! Leaks: the ledger against a naive model and against the guest's own counters, the reports, and their
 //! formats.
 
+mod blocks;
 mod formats;
 mod guest;
 mod hostile;
