@@ -33,6 +33,15 @@ fn an_offset_is_where_it_is_read_and_written() {
          [[step]]\nwrite = '00'\noffset = 1000000000\non = 'one'\nexpect = 0xC000007F",
     );
     assert_eq!(run(&mut lab(0), &text).unwrap().failures, []);
+    // The driver's file has 4,096 bytes: behind the last one nothing can be written.
+    let last = with_handles(
+        "[[step]]\nwrite = '01'\noffset = 4095\non = 'one'\nexpect = 'success'
+         [[step]]\nwrite = '02'\non = 'one'\nexpect = 0xC000007F
+         [[step]]\nwrite = '03'\noffset = 0\non = 'one'\nexpect = 'success'
+         [[step]]\nread = 1\noffset = 4095\non = 'one'\nexpect = 'success'
+         [[step]]\nwrite = '04'\non = 'one'\nexpect = 0xC000007F",
+    );
+    assert_eq!(run(&mut lab(0), &last).unwrap().failures, []);
 }
 
 #[test]
