@@ -4,7 +4,7 @@ use super::leak_format::LeakFormat;
 use super::leak_plan::Plan;
 use super::options::FrontendError;
 use crate::guest::{Lab, LabError, NtStatus, Win32Error};
-use crate::leaks::{Driver, LeakError, LeakReport};
+use crate::leaks::LeakError;
 use crate::scenario::{Outcome, RunError, Scenario, ScenarioError, Step};
 use crate::tag::PatternError;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -144,14 +144,12 @@ pub fn leaks(options: &LeaksOptions, out: &mut dyn Write) -> Result<bool, LeaksE
         None => run(&plan, booted.lab),
         Some(error) => stopped(booted.lab, error),
     };
-    let report = match (lab.leaks_of(&plan.filter), done) {
-        (Ok(report), Ok(())) => Ok((named(report, &lab), Ok(()))),
+    let (report, done) = match (lab.leaks_of(&plan.filter), done) {
+        (Ok(report), done) => (report, done),
         // What stopped it may be why there is nothing to tell.
-        (Err(_), Err(error)) => Err(error),
-        (Err(error), Ok(())) => Err(error.into()),
-        (Ok(report), done @ Err(_)) => Ok((named(report, &lab), done)),
+        (Err(_), Err(error)) => return Err(error),
+        (Err(error), Ok(())) => return Err(error.into()),
     };
-    let (report, done) = report?;
     let root = options.source_root.as_deref();
     let mut written = Ok(());
     for (path, format) in files {
@@ -199,22 +197,6 @@ fn run_scenario(scenario: &Scenario, lab: &mut Lab, outcome: &mut Outcome) -> Re
     let result = scenario.run_noting(lab, outcome, |done| bar.set_position(done.into()));
     bar.finish_and_clear();
     result
-}
-
-/// The report, with the driver that it was asked of even if that has not called the pool.
-fn named(mut report: LeakReport, lab: &Lab) -> LeakReport {
-    if report.drivers.is_empty() {
-        let image = &lab.images().driver;
-        let name = image.name();
-        report.drivers.push(Driver {
-            name: name.split('.').next().unwrap_or_default().to_owned(),
-            image_name: name.to_owned(),
-            base: lab.bases().driver,
-            size: image.image.size_of_image(),
-            unloaded: None,
-        });
-    }
-    report
 }
 
 fn warn(outcome: &Outcome) {

@@ -107,13 +107,13 @@ impl Lab {
             drivers,
             kernel: filter.kernel,
         };
-        let gone = tracker.missing_from(&self.modules());
+        let modules = self.modules();
+        let gone = tracker.missing_from(&modules);
         let mut report = report(tracker, &choice, gone, self.machine().work());
         if report.drivers.is_empty() {
-            report.drivers.extend(self.driver_without_calls());
+            report.drivers.push(self.driver_without_calls());
         }
         if let Some(block) = self.bug_check().and_then(block_freed_again) {
-            let modules = self.modules();
             let machine = self.machine();
             let images = ModuleImages {
                 modules: &modules,
@@ -222,19 +222,17 @@ impl Lab {
         }
     }
 
-    /// The driver, if it is loaded.
-    fn driver_without_calls(&self) -> Option<Driver> {
-        let modules = self.modules();
-        let image = self.images().driver.name();
-        let mut these = modules.iter();
-        let module = these.find(|module| module.image_name().eq_ignore_ascii_case(image))?;
-        Some(Driver {
-            name: module.name().to_owned(),
-            image_name: module.image_name().to_owned(),
-            base: module.base(),
-            size: module.size(),
+    /// The driver, by its image: it may not have called the pool, or not be loaded.
+    fn driver_without_calls(&self) -> Driver {
+        let image = &self.images().driver;
+        let image_name = image.name().to_owned();
+        Driver {
+            name: image_name.split('.').next().unwrap_or_default().to_owned(),
+            image_name,
+            base: self.bases().driver,
+            size: image.image.size_of_image(),
             unloaded: None,
-        })
+        }
     }
 
     fn has_driver(&self, name: &str) -> bool {

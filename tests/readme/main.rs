@@ -1,5 +1,6 @@
-//! The README's test that fails is one that compiles, and fails as the README says.
+//! What the documents say: the README's test that fails is one that compiles, and fails as shown.
 
+mod links;
 mod parsing;
 
 use std::panic::catch_unwind;
