@@ -10,12 +10,16 @@ pub mod cursor;
 pub mod expression;
 pub(crate) mod printed;
 pub(crate) mod probes;
+mod pseudo_register;
 pub mod range;
+pub mod register_name;
+pub mod registers;
 mod requests;
 mod run;
 pub mod search;
 pub mod session;
 mod source;
+pub(crate) mod state;
 pub mod stop;
 
 pub use breakpoint::{Breakpoint, Breakpoints};

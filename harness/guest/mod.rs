@@ -27,6 +27,7 @@ mod registry;
 mod requests;
 mod saved_lab;
 mod shared_user_data;
+pub mod symbol_path;
 mod unprovided;
 mod user_process;
 
@@ -53,4 +54,5 @@ pub use requests::{
     RequestStop, Response, SeekFrom, Stopped, SystemPower, Ticket, Win32Error,
 };
 pub use saved_lab::SavedLab;
+pub use symbol_path::{FoundPdb, SymbolPath};
 pub use unprovided::{ProvidedResult, UnprovidedPolicy, UnprovidedUse, UseKind};
