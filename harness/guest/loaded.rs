@@ -215,6 +215,7 @@ fn modules_in(
         // Where the kernel lies is known to whoever loads it, list or no list.
         loaded.push(module_list::LoadedModule {
             name: images.kernel.name().to_string(),
+            path: images.kernel.name().to_string(),
             base: bases.kernel,
             size: images.kernel.image.size_of_image(),
         });
@@ -243,13 +244,14 @@ fn with_symbols(loaded: &module_list::LoadedModule, images: &GuestImages, bases:
         true => "ntoskrnl.exe",
         false => &loaded.name,
     };
+    let module = Module::new(name, loaded.base, loaded.size).with_path(&loaded.path);
     match file {
-        Some(file) => Module::new(name, loaded.base, loaded.size)
+        Some(file) => module
             .with_image(Arc::clone(&file.image))
             .with_symbols(Arc::clone(&file.symbols))
             .with_types(Arc::clone(&file.types))
             .with_lines(Arc::clone(&file.lines)),
-        None => Module::new(name, loaded.base, loaded.size),
+        None => module,
     }
 }
 

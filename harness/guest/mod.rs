@@ -24,6 +24,7 @@ pub mod pool;
 mod processor;
 mod providers;
 mod registry;
+mod reload;
 mod requests;
 mod saved_lab;
 mod shared_user_data;
@@ -53,6 +54,7 @@ pub use requests::{
     READ_WRITE, REQUEST_BUFFER, REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError,
     RequestStop, Response, SeekFrom, Stopped, SystemPower, Ticket, Win32Error,
 };
+pub use reload::Reloaded;
 pub use saved_lab::SavedLab;
 pub use symbol_path::{FoundPdb, SymbolPath};
 pub use unprovided::{ProvidedResult, UnprovidedPolicy, UnprovidedUse, UseKind};

@@ -28,7 +28,7 @@ mod written_pages;
 pub use exit::{Exit, Fault};
 use interrupt::INTERRUPT_FLAG;
 pub use interrupt::InterruptError;
-pub use physical::PhysicalFault;
+pub use physical::{PageTableEntry, PhysicalFault};
 pub use ram::{GuestRam, MAXIMUM_RAM};
 pub use ring_gate::RingGate;
 pub use snapshot::Snapshot;

@@ -1,6 +1,7 @@
 //! Physical memory, as a debugger reads and writes it.
 
 use super::Machine;
+use super::paging::{Translation, entry, translate};
 use crate::address::{Pa, Va};
 use crate::memory::{FaultReason, MemoryFault};
 
@@ -10,6 +11,17 @@ use crate::memory::{FaultReason, MemoryFault};
 pub struct PhysicalFault {
     /// The first byte that could not be reached.
     pub address: Pa,
+}
+
+/// A page-table entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageTableEntry {
+    /// The paging level: 4 (PML4E, Windows' PXE), 3 (PDPTE, PPE), 2 (PDE) or 1 (PTE).
+    pub level: u8,
+    /// Where it lies.
+    pub physical: Pa,
+    /// What it is.
+    pub value: u64,
 }
 
 impl From<PhysicalFault> for MemoryFault {
@@ -99,6 +111,57 @@ impl Machine {
         let looked_at = self.engine.tables_changed();
         debug_assert!(dropped.is_ok() && looked_at.is_ok());
         Ok(())
+    }
+
+    /// What the page tables say of a virtual address, as of the last stop.
+    ///
+    /// # Errors
+    /// Why it has no memory.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let code = lab.kernel_symbol("NtClose").unwrap();
+    /// assert!(lab.machine().translation(code).unwrap().execute);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn translation(&self, address: Va) -> Result<Translation, FaultReason> {
+        translate(self.engine.ram(), self.root, address)
+    }
+
+    /// The page-table entries on the way to a virtual address, from the top table's on: up to one that
+    /// is not present, or maps a large page. `root` is the top table's address, with any low bits.
+    ///
+    /// ```
+    /// use poolhit::address::Va;
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let machine = lab.machine();
+    /// let code = lab.kernel_symbol("NtClose").unwrap();
+    /// let entries = machine.page_table_entries(machine.page_directory(), code);
+    /// assert_eq!(entries.iter().map(|entry| entry.level).collect::<Vec<_>>(), [4, 3, 2, 1]);
+    /// assert_eq!(machine.page_table_entries(machine.page_directory(), Va(0x1000)).len(), 1);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn page_table_entries(&self, root: Pa, address: Va) -> Vec<PageTableEntry> {
+        let mut table = root.0 & entry::FRAME;
+        let mut entries = Vec::new();
+        for level in (1..=4u8).rev() {
+            let shift = 12 + 9 * (u32::from(level) - 1);
+            let physical = Pa(table + (address.0 >> shift & 0x1ff) * 8);
+            let Some(value) = self.engine.ram().read_u64(physical) else {
+                break;
+            };
+            entries.push(PageTableEntry {
+                level,
+                physical,
+                value,
+            });
+            let large = (level == 2 || level == 3) && value & entry::LARGE != 0;
+            if value & entry::PRESENT == 0 || large {
+                break;
+            }
+            table = value & entry::FRAME;
+        }
+        entries
     }
 
     fn outside(&self, address: Pa) -> PhysicalFault {
