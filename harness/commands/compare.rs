@@ -4,8 +4,8 @@
 //!
 //! "c (Compare Memory)" says what is shown; no published session was found for its form.
 
-use super::search::HIT_LIMIT;
 use super::fill::next_bytes;
+use super::search::HIT_LIMIT;
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;

@@ -72,7 +72,8 @@ pub(super) fn run_counted<const WIDE: bool>(
     arguments.finish()?;
     let machine = session.lab().machine();
     // Length, and behind MaximumLength and four bytes Buffer
-    let read = (machine.read_u16(at)).and_then(|length| Ok((length, machine.read_va(at.wrapping_add(8))?)));
+    let read = (machine.read_u16(at))
+        .and_then(|length| Ok((length, machine.read_va(at.wrapping_add(8))?)));
     let (length, buffer) = read.map_err(|_| arguments.error(CommandErrorKind::MemoryAccess))?;
     let size = size(WIDE);
     let string = StringRange {

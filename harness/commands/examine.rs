@@ -61,7 +61,9 @@ pub(super) fn run(
             _ => true,
         };
         let size = one.size();
-        kind && (options.size.is_none_or(|wanted| size == 0 || size == wanted))
+        kind && (options
+            .size
+            .is_none_or(|wanted| size == 0 || size == wanted))
     });
     match options.order {
         Some('a') => found.sort_by_key(|one| one.address),
@@ -127,7 +129,12 @@ fn write_found(
             _ => "pub",
         };
         let kind = if one.is_function() { "func" } else { "global" };
-        write!(out, "{source} {kind:<6} {} {:>4x} ", one.address, one.size())?;
+        write!(
+            out,
+            "{source} {kind:<6} {} {:>4x} ",
+            one.address,
+            one.size()
+        )?;
     } else {
         write!(out, "{} ", one.address)?;
     }

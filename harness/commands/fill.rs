@@ -38,13 +38,22 @@ pub(super) fn run<const PHYSICAL: bool>(
     if pattern.is_empty() {
         return Err(arguments.error(CommandErrorKind::Syntax).into());
     }
-    let space = if PHYSICAL { Space::Physical } else { Space::Virtual };
+    let space = if PHYSICAL {
+        Space::Physical
+    } else {
+        Space::Virtual
+    };
     let fault = || ExecuteError::from(arguments.error(CommandErrorKind::MemoryAccess));
     // The allocation is not sized by the range: what is not there is found first.
     if !session.is_there(space, range) {
         return Err(fault());
     }
-    let bytes: Vec<u8> = pattern.iter().copied().cycle().take(range.bytes as usize).collect();
+    let bytes: Vec<u8> = pattern
+        .iter()
+        .copied()
+        .cycle()
+        .take(range.bytes as usize)
+        .collect();
     let written = match space {
         Space::Virtual => session.write(range.start, &bytes).is_ok(),
         Space::Physical => {

@@ -165,7 +165,12 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
         Column::ImageName => writeln!(out, "{name:<8} {}", module.image_name())?,
         Column::Path => writeln!(out, "{name:<8} {}", module.path())?,
         Column::Time { named: true } => {
-            writeln!(out, "{name:<8} {:<12} {}", module.image_name(), time(module))?;
+            writeln!(
+                out,
+                "{name:<8} {:<12} {}",
+                module.image_name(),
+                time(module)
+            )?;
         }
         Column::Time { named: false } => writeln!(out, "{name:<8} {}", time(module))?,
         Column::Symbols | Column::NameAlone => {
@@ -178,7 +183,9 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
         }
     }
     if options.verbose {
-        let file = module.image().map_or(module.image_name(), |image| image.name());
+        let file = module
+            .image()
+            .map_or(module.image_name(), |image| image.name());
         writeln!(out, "    Loaded symbol image file: {file}")?;
         writeln!(out, "    Image path: {}", module.path())?;
         writeln!(out, "    Image name: {file}")?;

@@ -89,23 +89,59 @@ static COMMANDS: [(&str, Run); 75] = [
     ("db", display::run::<1, true>),
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
-    ("dda", display_pointers::run::<4, { display_pointers::ASCII }>),
-    ("ddp", display_pointers::run::<4, { display_pointers::POINTERS }>),
-    ("dds", display_pointers::run::<4, { display_pointers::SYMBOLS }>),
-    ("ddu", display_pointers::run::<4, { display_pointers::UNICODE }>),
+    (
+        "dda",
+        display_pointers::run::<4, { display_pointers::ASCII }>,
+    ),
+    (
+        "ddp",
+        display_pointers::run::<4, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dds",
+        display_pointers::run::<4, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "ddu",
+        display_pointers::run::<4, { display_pointers::UNICODE }>,
+    ),
     ("df", display_number::run_float::<4>),
     ("dl", display_list::run::<false>),
     ("dlb", display_list::run::<true>),
     ("dp", display::run::<8, false>),
-    ("dpa", display_pointers::run::<8, { display_pointers::ASCII }>),
-    ("dpp", display_pointers::run::<8, { display_pointers::POINTERS }>),
-    ("dps", display_pointers::run::<8, { display_pointers::SYMBOLS }>),
-    ("dpu", display_pointers::run::<8, { display_pointers::UNICODE }>),
+    (
+        "dpa",
+        display_pointers::run::<8, { display_pointers::ASCII }>,
+    ),
+    (
+        "dpp",
+        display_pointers::run::<8, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dps",
+        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "dpu",
+        display_pointers::run::<8, { display_pointers::UNICODE }>,
+    ),
     ("dq", display::run::<8, false>),
-    ("dqa", display_pointers::run::<8, { display_pointers::ASCII }>),
-    ("dqp", display_pointers::run::<8, { display_pointers::POINTERS }>),
-    ("dqs", display_pointers::run::<8, { display_pointers::SYMBOLS }>),
-    ("dqu", display_pointers::run::<8, { display_pointers::UNICODE }>),
+    (
+        "dqa",
+        display_pointers::run::<8, { display_pointers::ASCII }>,
+    ),
+    (
+        "dqp",
+        display_pointers::run::<8, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dqs",
+        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "dqu",
+        display_pointers::run::<8, { display_pointers::UNICODE }>,
+    ),
     ("ds", display_string::run_counted::<false>),
     ("dt", display_type::run),
     ("du", display_string::run::<true>),
@@ -168,7 +204,12 @@ fn find(name: &str) -> Option<&'static (&'static str, Run)> {
     exact.or_else(|| {
         let name = match name {
             "rM" | "rX" | "rF" | "rY" => "r",
-            name if name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("lm")) => "lm",
+            name if name
+                .get(..2)
+                .is_some_and(|start| start.eq_ignore_ascii_case("lm")) =>
+            {
+                "lm"
+            }
             name => name,
         };
         // `DW` is `dw`: a capital letter in a name is meant.

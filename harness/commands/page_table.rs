@@ -113,7 +113,11 @@ fn bits(value: u64) -> String {
         .iter()
         .map(|&(bit, set, clear)| if value >> bit & 1 == 1 { set } else { clear })
         .collect();
-    text.push(if value & entry::NO_EXECUTE == 0 { 'E' } else { '-' });
+    text.push(if value & entry::NO_EXECUTE == 0 {
+        'E'
+    } else {
+        '-'
+    });
     text.push('V');
     text
 }
@@ -133,7 +137,11 @@ pub(super) fn run_walk(
         number if number < machine.memory_size() >> 12 => number << 12,
         address => address,
     };
-    writeln!(out, "Amd64VtoP: Virt {:016x}, pagedir {root:016x}", address.0)?;
+    writeln!(
+        out,
+        "Amd64VtoP: Virt {:016x}, pagedir {root:016x}",
+        address.0
+    )?;
     let entries = machine.page_table_entries(Pa(root), address);
     let mut physical = None;
     for one in &entries {
@@ -175,9 +183,22 @@ mod tests {
         for (address, places) in [
             (
                 0xfffff8a0_01cc2060,
-                [0xfffff6fb_7dbedf88, 0xfffff6fb_7dbf1400, 0xfffff6fb_7e280070, 0xfffff6fc_5000e610],
+                [
+                    0xfffff6fb_7dbedf88,
+                    0xfffff6fb_7dbf1400,
+                    0xfffff6fb_7e280070,
+                    0xfffff6fc_5000e610,
+                ],
             ),
-            (0, [0xfffff6fb_7dbed000, 0xfffff6fb_7da00000, 0xfffff6fb_40000000, 0xfffff680_00000000u64]),
+            (
+                0,
+                [
+                    0xfffff6fb_7dbed000,
+                    0xfffff6fb_7da00000,
+                    0xfffff6fb_40000000,
+                    0xfffff680_00000000u64,
+                ],
+            ),
         ] {
             for (level, place) in [4, 3, 2, 1].into_iter().zip(places) {
                 assert_eq!(entry_address(Va(address), level), Va(place));
@@ -195,10 +216,19 @@ mod tests {
 
     #[test]
     fn what_is_not_valid() {
-        let entry = |level, value| PageTableEntry { level, physical: Pa(0), value };
+        let entry = |level, value| PageTableEntry {
+            level,
+            physical: Pa(0),
+            value,
+        };
         let mut text = String::new();
         // as published for "!pte 0"
-        write_entries(&mut text, &[entry(4, 0x8A000000_02987867), entry(3, 0)], Va(0)).unwrap();
+        write_entries(
+            &mut text,
+            &[entry(4, 0x8A000000_02987867), entry(3, 0)],
+            Va(0),
+        )
+        .unwrap();
         assert_eq!(
             text,
             "contains 8A00000002987867  contains 0000000000000000\n\

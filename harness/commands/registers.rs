@@ -130,11 +130,13 @@ fn item(
         writeln!(out, "{name}={text}")?;
     } else if arguments.eat("=") {
         let value = arguments.next_expression(session)?;
-        session.set_value_of(name, value).map_err(|error| match error {
-            RegisterError::NotWritable { .. } => bad_register(),
-            RegisterError::TooWide { .. } => arguments.error(CommandErrorKind::Overflow).into(),
-            error => error.into(),
-        })?;
+        session
+            .set_value_of(name, value)
+            .map_err(|error| match error {
+                RegisterError::NotWritable { .. } => bad_register(),
+                RegisterError::TooWide { .. } => arguments.error(CommandErrorKind::Overflow).into(),
+                error => error.into(),
+            })?;
     } else if let Some(Register::Vector(_)) = register {
         let value = register.map_or(0, |register| session.read_register(register));
         writeln!(out, "{name}={}", ElementType::default_text(value))?;

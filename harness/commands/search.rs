@@ -216,7 +216,10 @@ fn options(session: &Session, arguments: &mut Cursor<'_>) -> Result<(Type, Flags
         return Ok((Type::Byte, flags));
     }
     arguments.eat("-");
-    let bracket = arguments.rest().strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let bracket = arguments
+        .rest()
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'));
     if let Some((inside, _)) = bracket {
         arguments.eat(&arguments.rest()[..inside.len() + 2]);
         read_flags(session, arguments, inside, &mut flags)?;

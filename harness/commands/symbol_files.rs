@@ -55,7 +55,11 @@ pub(super) fn run_reload(
     arguments.finish()?;
     session.reload_symbols(module);
     if module.is_none() {
-        let user = session.modules().iter().filter(|one| !one.base().is_kernel()).count();
+        let user = session
+            .modules()
+            .iter()
+            .filter(|one| !one.base().is_kernel())
+            .count();
         writeln!(out, "Loading Kernel Symbols")?;
         write_dots(out, session.modules().len() - user)?;
         writeln!(out, "Loading User Symbols")?;

@@ -38,7 +38,11 @@ fn write_target(out: &mut dyn Write, session: &Session) -> fmt::Result {
         7600 | 7601 => "Windows 7 ".to_string(),
         _ => "Windows ".to_string(),
     };
-    let kind = if build >> 28 == 0xc { "Checked" } else { "Free" };
+    let kind = if build >> 28 == 0xc {
+        "Checked"
+    } else {
+        "Free"
+    };
     let processors = word("KeNumberProcessors").map_or(1, |count| count & 0xff);
     let several = match processors {
         0 | 1 => "UP".to_string(),

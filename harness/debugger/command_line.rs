@@ -80,7 +80,9 @@ fn takes_whole_line(command: &str) -> bool {
     let word = command
         .split_once(char::is_whitespace)
         .map_or(command, |(word, _)| word);
-    matches!(word, "as" | "aS" | "aS/f" | ".sympath" | ".sympath+") || word.starts_with("$<") || word.starts_with("$><")
+    matches!(word, "as" | "aS" | "aS/f" | ".sympath" | ".sympath+")
+        || word.starts_with("$<")
+        || word.starts_with("$><")
 }
 
 /// The index of the `;` that ends a command, or the text's length.

@@ -129,11 +129,13 @@ impl Session {
             machine.read(first, &mut ours[..length])?;
             machine.read(second, &mut theirs[..length])?;
             let pairs = (0..).zip(ours.into_iter().zip(theirs)).take(length);
-            let found = pairs.filter(|(_, (a, b))| a != b).map(|(place, (a, b))| Difference {
-                first: first.wrapping_add(place),
-                second: second.wrapping_add(place),
-                bytes: [a, b],
-            });
+            let found = pairs
+                .filter(|(_, (a, b))| a != b)
+                .map(|(place, (a, b))| Difference {
+                    first: first.wrapping_add(place),
+                    second: second.wrapping_add(place),
+                    bytes: [a, b],
+                });
             differences.extend(found.take(limit - differences.len()));
             done += length as u64;
         }

@@ -22,10 +22,10 @@ pub mod search;
 pub mod search_strings;
 pub mod session;
 mod source;
-mod symbol_files;
 pub mod state;
 pub mod stop;
 pub mod string;
+mod symbol_files;
 
 pub use breakpoint::{Breakpoint, Breakpoints};
 pub use call_site::{CallSite, CallStack};

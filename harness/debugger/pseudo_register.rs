@@ -49,7 +49,9 @@ const STATUS_BREAKPOINT: u64 = 0x8000_0003;
 
 /// The number of a user-defined pseudo-register.
 pub(super) fn user_register(name: &str) -> Option<usize> {
-    let digits = name.strip_prefix(['$']).and_then(|name| name.strip_prefix(['t', 'T']))?;
+    let digits = name
+        .strip_prefix(['$'])
+        .and_then(|name| name.strip_prefix(['t', 'T']))?;
     let plain = digits == "0" || !digits.starts_with(['0', '+']);
     digits
         .parse()
@@ -77,7 +79,9 @@ impl Session {
         let registers = || self.registers();
         Some(match name.as_str() {
             "$ip" | "$scopeip" => registers().rip,
-            "$eventip" => self.last_stop().map_or(registers().rip, |stop| stop.address.0),
+            "$eventip" => self
+                .last_stop()
+                .map_or(registers().rip, |stop| stop.address.0),
             "$ra" => self.stack(1).frames.first()?.return_address.0,
             "$retreg" | "$retreg64" => registers().get(Gpr::Rax),
             "$csp" => self.stack_pointer(),
@@ -146,7 +150,9 @@ impl Session {
 
     /// `_ETHREAD.Cid`: the process' number at 0, the thread's at 8.
     fn client_id(&self, place: u64) -> Option<u64> {
-        let id = self.current_thread()?.wrapping_add(offset::CLIENT_ID + place);
+        let id = self
+            .current_thread()?
+            .wrapping_add(offset::CLIENT_ID + place);
         self.lab().machine().read_u64(id).ok()
     }
 
@@ -192,7 +198,11 @@ mod tests {
         let modules = lab.modules();
         let types = modules.by_name("nt").unwrap().types();
         for (name, path, expected) in [
-            ("_KPCR", &["Prcb", "CurrentThread"][..], offset::CURRENT_THREAD),
+            (
+                "_KPCR",
+                &["Prcb", "CurrentThread"][..],
+                offset::CURRENT_THREAD,
+            ),
             ("_KTHREAD", &["Teb"], offset::TEB),
             ("_KTHREAD", &["ApcState", "Process"], offset::PROCESS),
             ("_ETHREAD", &["Cid"], offset::CLIENT_ID),

@@ -23,8 +23,7 @@ pub mod register_mask {
     /// Descriptor and task state registers.
     pub const DESCRIPTORS: u32 = 0x100;
     /// All that this target has.
-    pub const ALL: u32 =
-        INTEGER | INTEGER_32 | SEGMENTS | DEBUG | VECTORS | CONTROL | DESCRIPTORS;
+    pub const ALL: u32 = INTEGER | INTEGER_32 | SEGMENTS | DEBUG | VECTORS | CONTROL | DESCRIPTORS;
     /// What `r` shows if nothing else is said.
     pub const DEFAULT: u32 = INTEGER | SEGMENTS;
 }

@@ -77,16 +77,19 @@ impl SymbolPath {
     }
 
     fn elements(&self) -> impl Iterator<Item = Element> {
-        self.text.split(';').filter(|one| !one.is_empty()).map(|element| {
-            let mut parts = element.split('*');
-            match parts.next().map(str::to_ascii_lowercase).as_deref() {
-                Some("srv" | "cache" | "symsrv") if element.contains('*') => {
-                    let local = parts.filter(|part| !part.is_empty() && !part.contains("://"));
-                    Element::Store(local.map(PathBuf::from).collect())
+        self.text
+            .split(';')
+            .filter(|one| !one.is_empty())
+            .map(|element| {
+                let mut parts = element.split('*');
+                match parts.next().map(str::to_ascii_lowercase).as_deref() {
+                    Some("srv" | "cache" | "symsrv") if element.contains('*') => {
+                        let local = parts.filter(|part| !part.is_empty() && !part.contains("://"));
+                        Element::Store(local.map(PathBuf::from).collect())
+                    }
+                    _ => Element::Folder(element.into()),
                 }
-                _ => Element::Folder(element.into()),
-            }
-        })
+            })
     }
 
     /// Where an image's PDB could lie, in the order in which it is looked for.
@@ -116,7 +119,10 @@ impl SymbolPath {
         for element in self.elements() {
             match element {
                 Element::Folder(folder) => {
-                    let extension = image.name().rsplit_once('.').map(|(_, extension)| extension);
+                    let extension = image
+                        .name()
+                        .rsplit_once('.')
+                        .map(|(_, extension)| extension);
                     let extension = extension.filter(|one| one.chars().all(char::is_alphanumeric));
                     places.push(folder.join(name));
                     if let Some(extension) = extension {

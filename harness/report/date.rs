@@ -40,7 +40,10 @@ pub fn date(seconds: u32) -> String {
     }
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
     let month = MONTHS[month];
-    format!("{weekday} {month} {:2} {hour:02}:{minute:02}:{second:02} {year}", day + 1)
+    format!(
+        "{weekday} {month} {:2} {hour:02}:{minute:02}:{second:02} {year}",
+        day + 1
+    )
 }
 
 #[cfg(test)]

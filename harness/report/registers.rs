@@ -149,11 +149,15 @@ impl ElementType {
     /// ```
     pub fn read(cursor: &mut Cursor<'_>) -> Result<ElementType, CommandError> {
         let rest = cursor.rest();
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let count = rest[..digits].parse().ok();
         cursor.eat(&rest[..digits]);
         let rest = cursor.rest();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(rest.len());
         let name = &rest[..end];
         cursor.eat(name);
         let (form, size) = match (name, name.strip_prefix('i'), name.strip_prefix('u')) {
@@ -195,9 +199,7 @@ impl ElementType {
                     let unused = 64 - self.width;
                     (((bits << unused) as i64) >> unused).to_string()
                 }
-                Form::Float if self.width == 32 => {
-                    general(f32::from_bits(bits as u32).into(), 6)
-                }
+                Form::Float if self.width == 32 => general(f32::from_bits(bits as u32).into(), 6),
                 Form::Float => general(f64::from_bits(bits), 6),
             }
         };

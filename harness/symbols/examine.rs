@@ -106,7 +106,10 @@ impl Modules {
         };
         let mut found = Vec::new();
         for module in self.iter().filter(|module| modules.matches(module.name())) {
-            let fitting = module.symbols().iter().filter(|one| symbol.matches(&one.display_name()));
+            let fitting = module
+                .symbols()
+                .iter()
+                .filter(|one| symbol.matches(&one.display_name()));
             found.extend(fitting.map(|symbol| Found {
                 module,
                 symbol,

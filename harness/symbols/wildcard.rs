@@ -97,7 +97,11 @@ impl Pattern {
                     parts.push((Part::Any, Repeat::NoneOrMore));
                     continue;
                 }
-                '#' | '+' if parts.last().is_some_and(|(_, repeat)| *repeat == Repeat::Once) => {
+                '#' | '+'
+                    if parts
+                        .last()
+                        .is_some_and(|(_, repeat)| *repeat == Repeat::Once) =>
+                {
                     if let Some((_, repeat)) = parts.last_mut() {
                         *repeat = match character {
                             '#' => Repeat::NoneOrMore,
@@ -235,7 +239,11 @@ mod tests {
     #[test]
     fn the_manuals_examples() {
         for (pattern, fitting, others) in [
-            ("Prog[er-t7]am", "Progeam Program Progsam Progtam Prog7am", "Progam Proguam"),
+            (
+                "Prog[er-t7]am",
+                "Progeam Program Progsam Progtam Prog7am",
+                "Progam Proguam",
+            ),
             ("Lo#p", "Lp Lop Loop Looop", "L Lap"),
             ("m[ia]#n", "mn min man maan main mian miin miain", "mon"),
             ("Lo+p", "Lop Loop Looop", "Lp"),

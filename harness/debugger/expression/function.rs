@@ -139,7 +139,9 @@ pub fn entry_point(memory: &dyn ReadMemory, base: Va) -> Result<Va, MemoryFault>
     const NEW_HEADER: u64 = 0x3c; // _IMAGE_DOS_HEADER.e_lfanew
     const ENTRY_POINT: u64 = 0x28; // from the signature on
     let header = memory.read_u32(base.wrapping_add(NEW_HEADER))?;
-    let at = base.wrapping_add(u64::from(header)).wrapping_add(ENTRY_POINT);
+    let at = base
+        .wrapping_add(u64::from(header))
+        .wrapping_add(ENTRY_POINT);
     Ok(base.wrapping_add(memory.read_u32(at)?.into()))
 }
 
@@ -203,7 +205,10 @@ mod tests {
             ("$vvalid(1000, 1", "Syntax error at '<EOL>'"),
             ("$vvalid(1000)", "Syntax error at ')'"),
             ("$iment(1)", "Memory access error at '1)'"),
-            ("$nofunction(1)", "Couldn't resolve error at '$nofunction(1)'"),
+            (
+                "$nofunction(1)",
+                "Couldn't resolve error at '$nofunction(1)'",
+            ),
             ("@@c++(1)", "Syntax error at '@@c++(1)'"),
             ("$pby(1)", "Memory access error at ')'"),
         ] {

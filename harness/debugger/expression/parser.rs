@@ -201,7 +201,11 @@ impl<'p, 'a> Parser<'p, 'a> {
                 Ok(self.context.current_address())
             }
             Some('@') if rest.starts_with("@!\"") => self.quoted_symbol(),
-            Some('@') if rest.get(..7).is_some_and(|at| at.eq_ignore_ascii_case("@@masm(")) => {
+            Some('@')
+                if rest
+                    .get(..7)
+                    .is_some_and(|at| at.eq_ignore_ascii_case("@@masm(")) =>
+            {
                 self.cursor.advance(7);
                 self.parenthesis()
             }
