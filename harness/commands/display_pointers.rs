@@ -40,7 +40,7 @@ pub(super) fn run<const SIZE: u64, const WHAT: u8>(
     let columns = options.columns.unwrap_or(1);
     for (number, (at, value)) in session.elements(options.space, range, SIZE).enumerate() {
         let number = number as u64;
-        if number % columns == 0 {
+        if number.is_multiple_of(columns) {
             write!(out, "{at} ")?;
         }
         write!(out, " {}", element_text(SIZE, value))?;

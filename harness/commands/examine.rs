@@ -93,7 +93,11 @@ fn read_options(session: &Session, arguments: &mut Cursor<'_>) -> Result<Options
             "d" => options.data = true,
             "p" => options.tight = true,
             "a" | "A" | "n" | "N" | "z" | "Z" => options.order = word.chars().nth(1),
-            "s" => options.size = Some(arguments.next_expression(session)?),
+            "s" => {
+                // a word of its own, or the next option's `/` would divide it
+                let size = arguments.next_word().unwrap_or_default();
+                options.size = Some(Cursor::new(size).next_expression(session)?);
+            }
             _ => {
                 return Err(ExecuteError::UnknownOption {
                     command: "x",

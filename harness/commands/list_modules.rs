@@ -17,7 +17,8 @@
 //!
 //! "lm (List Loaded Modules)"; the verbose form is that of "lmvm nvlddmkm" in "Bug Check 0x117" of the
 //! manual, without the lines of version resources, which are not read, and `lm t n` that of many posts
-//! about crashes: "ACPI     ACPI.sys     Sat Nov 20 09:19:16 2010 (4CE79294)". Time is UTC.
+//! about crashes: "ACPI     ACPI.sys     Sat Nov 20 09:19:16 2010 (4CE79294)". Time is UTC. What is said
+//! of a reproducible build is from "lmvm stornvme" and "lmDvmnt" on Windows 10.
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
@@ -149,8 +150,12 @@ fn next_pattern(arguments: &mut Cursor<'_>) -> Pattern {
 }
 
 fn time(module: &Module) -> String {
-    match module.image().map_or(0, |image| image.timestamp()) {
+    let image = module.image();
+    match image.map_or(0, |image| image.timestamp()) {
         0 => "unavailable (00000000)".to_string(),
+        stamp if image.is_some_and(|image| image.is_reproducible()) => {
+            format!("{stamp:08X} (This is a reproducible build file hash, not a timestamp)")
+        }
         stamp => format!("{} ({stamp:08X})", date(stamp)),
     }
 }
@@ -189,6 +194,9 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
         writeln!(out, "    Loaded symbol image file: {file}")?;
         writeln!(out, "    Image path: {}", module.path())?;
         writeln!(out, "    Image name: {file}")?;
+        if module.image().is_some_and(|image| image.is_reproducible()) {
+            writeln!(out, "    Image was built with /Brepro flag.")?;
+        }
         writeln!(out, "    Timestamp:        {}", time(module))?;
         let checksum = module.image().map_or(0, |image| image.checksum());
         writeln!(out, "    CheckSum:         {checksum:08X}")?;

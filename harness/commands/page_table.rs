@@ -33,7 +33,7 @@ fn entry_address(address: Va, level: u8) -> Va {
 
 /// The address whose entry lies at one of the region.
 fn mapped_by(entry: Va) -> Va {
-    let address = (entry.0 - TABLES) / 8 << 12;
+    let address = ((entry.0 - TABLES) / 8) << 12;
     Va(((address << 16) as i64 >> 16) as u64)
 }
 

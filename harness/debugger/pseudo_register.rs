@@ -165,13 +165,13 @@ impl Session {
 
     /// The exception record of the last stop: a break instruction's has one parameter, 0.
     fn exception_field(&self, field: &str) -> Option<u64> {
-        let breaks = match &self.last_stop()?.reason {
+        let breaks = matches!(
+            &self.last_stop()?.reason,
             StopReason::BreakInstruction
-            | StopReason::Breakpoint { .. }
-            | StopReason::BreakIn
-            | StopReason::BugCheck(_) => true,
-            _ => false,
-        };
+                | StopReason::Breakpoint { .. }
+                | StopReason::BreakIn
+                | StopReason::BugCheck(_)
+        );
         breaks.then_some(())?;
         Some(match field {
             "code" => STATUS_BREAKPOINT,
@@ -188,7 +188,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Lab;
+    use crate::guest::Lab;
     use crate::symbols::types::Shape;
 
     /// The constants above are those of the types that `dt` shows.
@@ -204,7 +204,7 @@ mod tests {
                 offset::CURRENT_THREAD,
             ),
             ("_KTHREAD", &["Teb"], offset::TEB),
-            ("_KTHREAD", &["ApcState", "Process"], offset::PROCESS),
+            ("_KTHREAD", &["ApcProcess"], offset::PROCESS),
             ("_ETHREAD", &["Cid"], offset::CLIENT_ID),
             ("_EPROCESS", &["Peb"], offset::PEB),
         ] {

@@ -52,7 +52,7 @@ pub fn search_strings(
         let got = fault.map_or(wanted, |fault| fault.done.min(wanted));
         read += got as u64;
         for (place, &byte) in (at..).zip(&buffer[..got]) {
-            let is_first = (place - range.start.0) % unit == 0;
+            let is_first = (place - range.start.0).is_multiple_of(unit);
             let character = match (size, is_first) {
                 (CharacterSize::Byte, _) => Some(byte),
                 (CharacterSize::Wide, true) => {

@@ -14,7 +14,8 @@ pub fn date(seconds: u32) -> String {
     ];
     let (days, time) = (seconds / 86_400, seconds % 86_400);
     let weekday = DAYS[(days % 7) as usize];
-    let is_leap = |year: u32| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let divides = |by: u32, year: u32| year.is_multiple_of(by);
+    let is_leap = |year| divides(4, year) && (!divides(100, year) || divides(400, year));
     let (mut year, mut day) = (1970, days);
     loop {
         let length = if is_leap(year) { 366 } else { 365 };
