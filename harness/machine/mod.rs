@@ -18,6 +18,7 @@ mod ram;
 mod ring_gate;
 mod saved_memory;
 mod snapshot;
+mod state_hash;
 pub mod system_registers;
 pub mod timer;
 mod unicorn;
@@ -43,7 +44,6 @@ use probe::{Probe, Tracer};
 use std::any::Any;
 pub(crate) use unicorn::find_sites as find_task_priority_sites;
 use unicorn::{Engine, Msr, TableRegister, TaskPriority};
-use xxhash_rust::xxh3::Xxh3;
 
 /// What the loader sets up before the processor starts.
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +178,12 @@ impl Machine {
         }
         self.root = Pa(self.engine.cr3());
         self.fault_pending = matches!(exit, Exit::Fault(_));
+        if self.fault_pending && self.engine.calling() {
+            let ring = self.privilege_level();
+            exit = self
+                .gate
+                .fault_of_call(exit, ring, self.instruction_pointer());
+        }
         // Behind the run and not in front of it: a run that does nothing changes nothing.
         self.publish_system_call_entry();
         Ok(exit)
@@ -391,43 +397,6 @@ impl Machine {
         tracer: Option<Box<dyn Tracer>>,
     ) -> Result<Option<Box<dyn Tracer>>, EngineError> {
         self.engine.set_tracer(tracer)
-    }
-
-    /// A hash of what the guest can see: memory, integer, floating-point and vector registers, system
-    /// registers, what waits at the debug port and how much has been sent there, and the work done. Two
-    /// machines with the same history have the same hash.
-    pub fn state_hash(&self) -> u128 {
-        let mut hash = Xxh3::new();
-        let mut page = [0; 0x1000];
-        for at in (0..self.engine.ram().size()).step_by(page.len()) {
-            if self.engine.ram().read(Pa(at), &mut page) && page.iter().any(|&byte| byte != 0) {
-                hash.update(&at.to_le_bytes());
-                hash.update(&page);
-            }
-        }
-        let registers = self.registers();
-        let places = [&registers.rip, &registers.rflags];
-        for value in registers.gpr.iter().chain(places) {
-            hash.update(&value.to_le_bytes());
-        }
-        for value in &registers.xmm {
-            hash.update(&value.to_le_bytes());
-        }
-        let others = [
-            self.work(),
-            self.time(),
-            self.engine.ram().size(),
-            self.sent_bytes(),
-            self.engine.pci().state(),
-        ];
-        for value in others.into_iter().chain(self.engine.system_registers()) {
-            hash.update(&value.to_le_bytes());
-        }
-        hash.update(&self.engine.waiting_input());
-        self.engine.timer().state().iter().for_each(|value| {
-            hash.update(&value.to_le_bytes());
-        });
-        hash.digest128()
     }
 
     /// Whether code at an address could be fetched in the current ring.

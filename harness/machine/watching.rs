@@ -95,6 +95,20 @@ impl Machine {
         }
     }
 
+    /// Tells the watcher that a driver is loaded, or given a device.
+    pub(crate) fn tell_starting(&mut self) {
+        if let Some(watcher) = &mut self.engine.watch_mut().watcher {
+            watcher.starting();
+        }
+    }
+
+    /// Tells the watcher that a driver has been unloaded.
+    pub(crate) fn tell_unloaded(&mut self, image_name: &str) {
+        if let Some(watcher) = &mut self.engine.watch_mut().watcher {
+            watcher.unloaded(image_name);
+        }
+    }
+
     /// A copy of the watcher.
     pub(crate) fn save_watch(&self) -> SavedWatch {
         SavedWatch(self.engine.watch().copy())
