@@ -196,6 +196,10 @@ struct Debug {
     /// The PDB of that driver
     #[arg(long, value_name = "FILE", requires = "driver")]
     driver_pdb: Option<PathBuf>,
+    /// Look for PDBs that are not named and lie beside no image in PATH: folders, and srv*FOLDER for
+    /// symbol stores in them, with ; between them
+    #[arg(short = 'y', long, value_name = "PATH")]
+    symbols: Option<String>,
     /// Let the driver's calls of FUNCTION, or DLL!FUNCTION, return VALUE (hexadecimal)
     #[arg(long = "return", value_name = "FUNCTION=VALUE", value_parser = returned)]
     returns: Vec<(String, u64)>,
@@ -260,6 +264,7 @@ impl From<Debug> for DebugOptions {
                 UnprovidedPolicy::StopAtCall
             },
             program: debug.program,
+            symbols: debug.symbols,
             memory: debug.memory,
             budget: debug.budget,
             break_in_after: debug.break_after,

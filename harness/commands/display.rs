@@ -1,32 +1,96 @@
-//! `db`, `dc`, `dd`, `dq [RANGE]`: memory as bytes, doublewords or quadwords, with the characters
-//! beside them for `db` and `dc`. Without a range the display goes on where the last one ended.
+//! `db`, `dw`, `dW`, `dc`, `dd`, `dq`, `dp [OPTIONS] [RANGE]`: memory as bytes, words, doublewords,
+//! quadwords or pointers, with the characters beside them for `db`, `dW` and `dc`. Without a range the
+//! display goes on where the last one ended. `d [RANGE]` repeats the last display command.
+//!
+//! | option | |
+//! |---|---|
+//! | `/cWIDTH` | so many in a line |
+//! | `/p`, `/p[c]`, `/p[uc]`, `/p[wc]` | physical memory |
 //!
 //! One display is 1 MiB at most, `L?` or not: the text would be some ten times that.
+//!
+//! The forms are those of "d, da, db, dc, dd, dD, df, dp, dq, du, dw (Display Memory)".
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::debugger::range::RangeSyntax;
-use crate::memory::ReadMemory;
+use crate::debugger::elements::Space;
+use crate::debugger::range::{AddressRange, RangeSyntax};
 use std::fmt::Write;
 
-/// Bytes shown in a line.
-const LINE: u64 = 16;
 /// Bytes shown without a range.
 const DEFAULT_BYTES: u64 = 128;
 /// Bytes shown at most.
-const MAXIMUM_BYTES: u64 = 1 << 20;
+pub(super) const MAXIMUM_BYTES: u64 = 1 << 20;
+/// The most elements in a line. The project's own limit.
+const MAXIMUM_COLUMNS: u64 = 0x100;
 
-/// Shows elements of `SIZE` bytes, with their characters if `CHARACTERS`.
-pub(super) fn run<const SIZE: u64, const CHARACTERS: bool>(
-    session: &mut Session,
+/// How elements are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Bytes of an element.
+    pub size: u64,
+    /// Elements in a line.
+    pub columns: u64,
+    /// Whether the bytes are shown as characters, too.
+    pub characters: bool,
+}
+
+impl Shape {
+    /// Elements of `size` bytes, as many in a line as 16 bytes hold.
+    pub(super) const fn new(size: u64, characters: bool) -> Shape {
+        Shape {
+            size,
+            columns: 16 / size,
+            characters,
+        }
+    }
+}
+
+/// The options that displays have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct DisplayOptions {
+    /// Elements in a line, if that is said.
+    pub columns: Option<u64>,
+    pub space: Space,
+}
+
+impl DisplayOptions {
+    /// Reads `/cWIDTH` and `/p`.
+    pub(super) fn read(
+        session: &Session,
+        arguments: &mut Cursor<'_>,
+    ) -> Result<DisplayOptions, ExecuteError> {
+        let mut options = DisplayOptions::default();
+        while arguments.eat("/") {
+            if arguments.eat("c") {
+                let columns = arguments.next_expression(session)?;
+                if columns == 0 || columns > MAXIMUM_COLUMNS {
+                    return Err(arguments.error(CommandErrorKind::Range).into());
+                }
+                options.columns = Some(columns);
+            } else if arguments.eat("p") {
+                options.space = Space::Physical;
+                let _ = arguments.eat("[c]") || arguments.eat("[uc]") || arguments.eat("[wc]");
+            } else {
+                return Err(arguments.error(CommandErrorKind::Syntax).into());
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Reads a display's range to the arguments' end; `default` elements without a length.
+pub(super) fn range(
+    session: &Session,
     arguments: &mut Cursor<'_>,
-    out: &mut dyn Write,
-) -> Result<Flow, ExecuteError> {
+    element_size: u64,
+    default: u64,
+) -> Result<AddressRange, ExecuteError> {
     let syntax = RangeSyntax {
-        element_size: SIZE,
-        default_count: Some(DEFAULT_BYTES / SIZE),
+        element_size,
+        default_count: Some(default),
         default_start: Some(session.next_display.unwrap_or(session.registers().rip())),
     };
     let range = arguments.next_range(session, syntax)?;
@@ -34,65 +98,98 @@ pub(super) fn run<const SIZE: u64, const CHARACTERS: bool>(
     if range.bytes > MAXIMUM_BYTES {
         return Err(arguments.error(CommandErrorKind::Range).into());
     }
+    Ok(range)
+}
+
+/// Shows elements of `SIZE` bytes, with their characters if `CHARACTERS`.
+pub(super) fn run<const SIZE: u64, const CHARACTERS: bool>(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let options = DisplayOptions::read(session, arguments)?;
+    let mut shape = Shape::new(SIZE, CHARACTERS);
+    shape.columns = options.columns.unwrap_or(shape.columns);
+    let range = range(session, arguments, SIZE, DEFAULT_BYTES / SIZE)?;
     let elements = range.count(SIZE);
     let mut done = 0;
     while done < elements {
-        let count = (LINE / SIZE).min(elements - done);
-        let at = range.start.wrapping_add(done * SIZE);
-        write_line::<SIZE, CHARACTERS>(session, out, at, count)?;
-        done += count;
+        let line = AddressRange {
+            start: range.start.wrapping_add(done * SIZE),
+            bytes: shape.columns.min(elements - done) * SIZE,
+        };
+        let last = write_line(session, out, options.space, shape, line)?;
+        session.state.last_shown = last.unwrap_or(session.state.last_shown);
+        done += shape.columns;
     }
+    session.state.display = match (SIZE, CHARACTERS) {
+        (1, _) => "db",
+        (2, false) => "dw",
+        (2, true) => "dW",
+        (4, true) => "dc",
+        (4, false) => "dd",
+        _ => "dq",
+    };
     session.next_display = Some(range.start.wrapping_add(elements * SIZE));
     Ok(Flow::Stay)
 }
 
-/// Writes one line of elements; bytes that are not in memory are `??`.
-pub(super) fn write_line<const SIZE: u64, const CHARACTERS: bool>(
+/// `d`: the last display command again.
+pub(super) fn run_again(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    match super::find(session.state.display) {
+        Some((_, run)) => run(session, arguments, out),
+        None => Err(arguments.error(CommandErrorKind::Syntax).into()),
+    }
+}
+
+/// Writes one line of elements; bytes that are not in memory are `??`. Gives the last value.
+pub(super) fn write_line(
     session: &Session,
     out: &mut dyn Write,
-    address: Va,
-    count: u64,
-) -> Result<(), ExecuteError> {
+    space: Space,
+    shape: Shape,
+    line: AddressRange,
+) -> Result<Option<u64>, ExecuteError> {
     let mut text = String::new();
     let mut characters = String::new();
-    for element in 0..count {
-        let at = address.wrapping_add(element * SIZE);
-        let mut bytes = [0; 8];
-        let bytes = &mut bytes[..SIZE as usize];
-        let readable = session.lab().machine().read(at, bytes).is_ok();
+    let mut last = None;
+    for (number, (_, value)) in session.elements(space, line, shape.size).enumerate() {
         // WinDbg splits a line of bytes in the middle.
-        let separator = if SIZE == 1 && element == 8 { '-' } else { ' ' };
-        if element > 0 {
-            text.push(separator);
+        let splits = shape.size == 1 && number % 16 == 8;
+        if number > 0 {
+            text.push(if splits { '-' } else { ' ' });
         }
-        text.push_str(&element_text(bytes, readable));
-        let character = |&byte: &u8| match byte {
-            _ if !readable => '?',
-            0x20..0x7f => char::from(byte),
-            _ => '.',
-        };
-        characters.extend(bytes.iter().map(character));
+        text.push_str(&element_text(shape.size, value));
+        last = value.or(last);
+        for byte in 0..shape.size {
+            characters.push(match value.map(|value| (value >> (8 * byte)) as u8) {
+                None => '?',
+                Some(byte @ 0x20..0x7f) => char::from(byte),
+                Some(_) => '.',
+            });
+        }
     }
-    if CHARACTERS {
-        let width = (LINE / SIZE * (SIZE * 2 + 1)) as usize - 1;
+    let address = line.start;
+    if shape.characters {
+        let width = (shape.columns * (shape.size * 2 + 1)) as usize - 1;
         writeln!(out, "{address}  {text:width$}  {characters}")?;
     } else {
         writeln!(out, "{address}  {text}")?;
     }
-    Ok(())
+    Ok(last)
 }
 
-fn element_text(bytes: &[u8], readable: bool) -> String {
-    let mut digits = String::new();
-    for byte in bytes.iter().rev() {
-        if readable {
-            digits.push_str(&format!("{byte:02x}"));
-        } else {
-            digits.push_str("??");
-        }
+/// A number of `size` bytes in hexadecimal digits, or as many question marks.
+pub(super) fn element_text(size: u64, value: Option<u64>) -> String {
+    let width = size as usize * 2;
+    match value {
+        Some(value) if size == 8 => Va(value).to_string(),
+        Some(value) => format!("{value:0width$x}"),
+        None if size == 8 => "????????`????????".to_string(),
+        None => "?".repeat(width),
     }
-    if digits.len() == 16 {
-        digits.insert(8, '`');
-    }
-    digits
 }

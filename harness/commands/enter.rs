@@ -9,6 +9,9 @@
 //! `ea`, `eza`, `eu`, `ezu ADDRESS "STRING"`: write a string of ASCII or Unicode characters, those
 //! with `z` with a zero behind it. Escapes have no meaning in the string.
 //!
+//! `eD`, `ef ADDRESS NUMBER…`: write floating-point numbers of 64 or 32 bits, such as `1999.99` and
+//! `-1e-7`.
+//!
 //! Code written runs as written at once: `eb ADDRESS 90` makes an `int 3` a `nop`. A line that does
 //! not parse changes nothing.
 
@@ -63,6 +66,36 @@ fn separated(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
         true => Ok(()),
         false => Ok(arguments.finish()?),
     }
+}
+
+/// Writes floating-point numbers of `SIZE` bytes.
+pub(super) fn run_float<const SIZE: usize>(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    _out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let address = Va(arguments.next_expression(session)?);
+    separated(arguments)?;
+    let mut bytes = Vec::new();
+    loop {
+        let word = arguments.next_word().unwrap_or_default();
+        // Rust knows the words inf and nan, the debugger's numbers are digits.
+        let is_number = word.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+        let value = word.parse::<f64>().ok();
+        let value = value.filter(|value| is_number && value.is_finite());
+        let value = value.ok_or_else(|| arguments.error(CommandErrorKind::Syntax))?;
+        if SIZE == 8 {
+            bytes.extend(value.to_le_bytes());
+        } else if (value as f32).is_finite() {
+            bytes.extend((value as f32).to_le_bytes());
+        } else {
+            return Err(arguments.error(CommandErrorKind::Overflow).into());
+        }
+        if arguments.at_end() {
+            break;
+        }
+    }
+    write(session, arguments, address, &bytes)
 }
 
 /// Writes a string, of 16-bit characters if `WIDE`, with a zero behind it if `TERMINATED`.

@@ -5,10 +5,12 @@ use crate::address::Va;
 use crate::debugger::command_line::LineTooLong;
 use crate::debugger::cursor::{ArgumentError, CommandError};
 use crate::debugger::expression::ExpressionError;
+use crate::debugger::registers::RegisterError;
 use crate::debugger::search::SearchError;
 use crate::debugger::{STOP_WORK, Session, SessionError};
 use crate::guest::pool::PoolError;
 use crate::image::types::TypeError;
+use crate::machine::system_registers::WriteMsrError;
 use crate::report::location::write_location;
 use crate::report::typed::ListingError;
 use std::fmt;
@@ -91,6 +93,15 @@ pub enum ExecuteError {
         /// The flags there are.
         known: &'static str,
     },
+    /// A register cannot be changed.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The processor has no such model-specific register.
+    #[error("no such msr")]
+    NoSuchMsr,
+    /// A model-specific register cannot be written.
+    #[error(transparent)]
+    WriteMsr(#[from] WriteMsrError),
     /// A breakpoint's commands could not be executed. The guest stays where it is.
     #[error("{error}\n{location}")]
     AtBreakpoint {

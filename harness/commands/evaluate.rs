@@ -13,6 +13,7 @@ pub(super) fn run(
 ) -> Result<Flow, ExecuteError> {
     let value = arguments.next_expression(session)?;
     arguments.finish()?;
+    session.state.last_value = value;
     writeln!(out, "Evaluate expression: {} = {}", value as i64, Va(value))?;
     Ok(Flow::Stay)
 }

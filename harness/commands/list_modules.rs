@@ -1,32 +1,206 @@
-//! `lm`: the modules loaded: first byte, the byte behind the last, name, and where its symbols come
-//! from.
+//! `lm[OPTIONS] [a ADDRESS] [m PATTERN | M PATTERN]`: the modules loaded: first byte, the byte behind
+//! the last, name, where the symbols come from, and the PDB's name.
+//!
+//! | option | |
+//! |---|---|
+//! | `v` | paths, time stamp, check sum and size, too |
+//! | `k`, `u` | the kernel's modules only, those of user mode only |
+//! | `l`, `e` | those with symbols only, those without a PDB only |
+//! | `sm` | by name |
+//! | `1m` | the names only |
+//! | `n`, `i`, `f`, `p`, `t` | the image's name, or its path, or its time stamp, and not the symbols |
+//! | `o`, `D` | nothing: all modules are loaded, and there is no markup |
+//! | `a ADDRESS` | the module that the address is in |
+//! | `m PATTERN`, `M PATTERN` | modules whose name, or whose image's path, fits |
+//!
+//! Options may follow the command or each other without a space: `lmvm nt`.
+//!
+//! "lm (List Loaded Modules)"; the verbose form is that of "lmvm nvlddmkm" in "Bug Check 0x117" of the
+//! manual, without the lines of version resources, which are not read, and `lm t n` that of many posts
+//! about crashes: "ACPI     ACPI.sys     Sat Nov 20 09:19:16 2010 (4CE79294)". Time is UTC. What is said
+//! of a reproducible build is from "lmvm stornvme" and "lmDvmnt" on Windows 10.
 
 use super::{ExecuteError, Flow};
+use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
-use crate::symbols::SymbolSource;
-use std::fmt::Write;
+use crate::report::date::date;
+use crate::symbols::wildcard::Pattern;
+use crate::symbols::{Module, SymbolSource};
+use std::fmt::{self, Write};
+
+/// What is shown behind a module's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Column {
+    #[default]
+    Symbols,
+    ImageName,
+    Path,
+    /// With the image's name if that is asked for, too.
+    Time {
+        named: bool,
+    },
+    /// Nothing but the name, and no addresses.
+    NameAlone,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Options {
+    column: Column,
+    verbose: bool,
+    kernel: bool,
+    user: bool,
+    with_symbols: bool,
+    without_pdb: bool,
+    by_name: bool,
+    address: Option<Va>,
+    name: Option<Pattern>,
+    path: Option<Pattern>,
+}
 
 pub(super) fn run(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    arguments.finish()?;
-    writeln!(out, "start             end                 module name")?;
-    for module in session.modules().iter() {
-        let source = match module.symbol_source() {
-            SymbolSource::Pdb => "(pdb symbols)",
-            SymbolSource::Export => "(export symbols)",
-            SymbolSource::None => "(no symbols)",
-        };
-        writeln!(
-            out,
-            "{} {}   {:<10} {source}",
-            module.base(),
-            module.end(),
-            module.name()
-        )?;
+    let options = read_options(session, arguments)?;
+    let mut modules: Vec<&Module> = session
+        .modules()
+        .iter()
+        .filter(|module| options.fits(module))
+        .collect();
+    if options.by_name {
+        modules.sort_by_key(|module| module.name().to_ascii_lowercase());
+    }
+    if options.column != Column::NameAlone {
+        writeln!(out, "start             end                 module name")?;
+    }
+    for module in modules {
+        write_module(out, &options, module)?;
     }
     Ok(Flow::Stay)
+}
+
+impl Options {
+    fn fits(&self, module: &Module) -> bool {
+        let has_pdb = module.symbol_source() == SymbolSource::Pdb;
+        let has_symbols = module.symbol_source() != SymbolSource::None;
+        let is_kernel = module.base().is_kernel();
+        let fits = |pattern: &Option<Pattern>, text| {
+            pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
+        };
+        (is_kernel || !self.kernel || self.user)
+            && (!is_kernel || !self.user || self.kernel)
+            && (has_symbols || !self.with_symbols)
+            && !(has_pdb && self.without_pdb)
+            && self.address.is_none_or(|at| module.rva(at).is_some())
+            && fits(&self.name, module.name())
+            && fits(&self.path, module.path())
+    }
+}
+
+fn read_options(session: &Session, arguments: &mut Cursor<'_>) -> Result<Options, ExecuteError> {
+    let mut options = Options::default();
+    while let Some(letter) = arguments.peek() {
+        let two = arguments.rest().get(..2).unwrap_or_default();
+        if two == "1m" || two == "sm" {
+            arguments.eat(two);
+            match two {
+                "1m" => options.column = Column::NameAlone,
+                _ => options.by_name = true,
+            }
+            continue;
+        }
+        let option = letter.to_string();
+        arguments.eat(&option);
+        match letter {
+            'v' => options.verbose = true,
+            'k' => options.kernel = true,
+            'u' => options.user = true,
+            'l' => options.with_symbols = true,
+            'e' => options.without_pdb = true,
+            'n' | 'i' if options.column == (Column::Time { named: false }) => {
+                options.column = Column::Time { named: true };
+            }
+            't' => {
+                let named = options.column == Column::ImageName;
+                options.column = Column::Time { named };
+            }
+            'n' | 'i' => options.column = Column::ImageName,
+            'f' | 'p' => options.column = Column::Path,
+            'o' | 'D' => {}
+            'a' => options.address = Some(Va(arguments.next_expression(session)?)),
+            'm' => options.name = Some(next_pattern(arguments)),
+            'M' => options.path = Some(next_pattern(arguments)),
+            _ => {
+                return Err(ExecuteError::UnknownOption {
+                    command: "lm",
+                    option,
+                    known: "D, e, f, i, k, l, n, o, p, t, u, v, 1m, sm, a ADDRESS, m PATTERN and M PATTERN",
+                });
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// The next word as a pattern; nothing but an empty name fits if there is none.
+fn next_pattern(arguments: &mut Cursor<'_>) -> Pattern {
+    Pattern::new(arguments.next_word().unwrap_or_default())
+}
+
+fn time(module: &Module) -> String {
+    let image = module.image();
+    match image.map_or(0, |image| image.timestamp()) {
+        0 => "unavailable (00000000)".to_string(),
+        stamp if image.is_some_and(|image| image.is_reproducible()) => {
+            format!("{stamp:08X} (This is a reproducible build file hash, not a timestamp)")
+        }
+        stamp => format!("{} ({stamp:08X})", date(stamp)),
+    }
+}
+
+fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt::Result {
+    let name = module.name();
+    if options.column == Column::NameAlone {
+        return writeln!(out, "{name}");
+    }
+    write!(out, "{} {}   ", module.base(), module.end())?;
+    match options.column {
+        Column::ImageName => writeln!(out, "{name:<8} {}", module.image_name())?,
+        Column::Path => writeln!(out, "{name:<8} {}", module.path())?,
+        Column::Time { named: true } => {
+            writeln!(
+                out,
+                "{name:<8} {:<12} {}",
+                module.image_name(),
+                time(module)
+            )?;
+        }
+        Column::Time { named: false } => writeln!(out, "{name:<8} {}", time(module))?,
+        Column::Symbols | Column::NameAlone => {
+            let source = format!("({})", module.symbol_source());
+            let pdb = module.image().and_then(|image| image.pdb_reference());
+            match pdb.filter(|_| module.symbol_source() == SymbolSource::Pdb) {
+                Some(pdb) => writeln!(out, "{name:<8}   {source:<22} {}", pdb.base_name())?,
+                None => writeln!(out, "{name:<8}   {source}")?,
+            }
+        }
+    }
+    if options.verbose {
+        let file = module
+            .image()
+            .map_or(module.image_name(), |image| image.name());
+        writeln!(out, "    Loaded symbol image file: {file}")?;
+        writeln!(out, "    Image path: {}", module.path())?;
+        writeln!(out, "    Image name: {file}")?;
+        if module.image().is_some_and(|image| image.is_reproducible()) {
+            writeln!(out, "    Image was built with /Brepro flag.")?;
+        }
+        writeln!(out, "    Timestamp:        {}", time(module))?;
+        let checksum = module.image().map_or(0, |image| image.checksum());
+        writeln!(out, "    CheckSum:         {checksum:08X}")?;
+        writeln!(out, "    ImageSize:        {:08X}", module.size())?;
+    }
+    Ok(())
 }

@@ -4,27 +4,42 @@
 //! is also to be had as values from [`Session`]'s methods.
 
 mod clear_breakpoints;
+mod compare;
 mod display;
+mod display_list;
+mod display_number;
+mod display_pointers;
+mod display_string;
 mod display_type;
 mod enter;
 mod error;
 mod evaluate;
+mod examine;
+mod fill;
 mod for_each_module;
 mod go;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
+mod model_specific;
+mod move_memory;
+mod nearest;
+mod page_table;
 mod passing;
 mod pool;
 mod pool_find;
 mod pool_used;
 mod pool_validate;
 mod quit;
+mod radix;
+mod register_mask;
 mod registers;
 pub mod search;
 mod set_breakpoint;
 mod stack;
+mod symbol_files;
 mod unassemble;
+mod version;
 
 pub use error::ExecuteError;
 
@@ -48,39 +63,120 @@ pub enum Flow {
 /// A command's code.
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
-/// The commands by name. Names are compared without case, as WinDbg does.
-static COMMANDS: [(&str, Run); 31] = [
+/// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
+/// nothing else.
+static COMMANDS: [(&str, Run); 75] = [
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
     ("!poolfind", pool_find::run),
     ("!poolused", pool_used::run),
     ("!poolval", pool_validate::run),
+    ("!pte", page_table::run),
+    ("!vtop", page_table::run_walk),
     (".lines", lines::run),
+    (".reload", symbol_files::run_reload),
+    (".sympath", symbol_files::run_path),
     ("?", evaluate::run),
     ("bc", clear_breakpoints::run),
     ("bl", list_breakpoints::run),
     ("bp", set_breakpoint::run),
+    ("c", compare::run),
+    ("d", display::run_again),
+    ("dD", display_number::run_float::<8>),
+    ("dS", display_string::run_counted::<true>),
+    ("dW", display::run::<2, true>),
+    ("da", display_string::run::<false>),
     ("db", display::run::<1, true>),
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
+    (
+        "dda",
+        display_pointers::run::<4, { display_pointers::ASCII }>,
+    ),
+    (
+        "ddp",
+        display_pointers::run::<4, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dds",
+        display_pointers::run::<4, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "ddu",
+        display_pointers::run::<4, { display_pointers::UNICODE }>,
+    ),
+    ("df", display_number::run_float::<4>),
+    ("dl", display_list::run::<false>),
+    ("dlb", display_list::run::<true>),
+    ("dp", display::run::<8, false>),
+    (
+        "dpa",
+        display_pointers::run::<8, { display_pointers::ASCII }>,
+    ),
+    (
+        "dpp",
+        display_pointers::run::<8, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dps",
+        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "dpu",
+        display_pointers::run::<8, { display_pointers::UNICODE }>,
+    ),
     ("dq", display::run::<8, false>),
+    (
+        "dqa",
+        display_pointers::run::<8, { display_pointers::ASCII }>,
+    ),
+    (
+        "dqp",
+        display_pointers::run::<8, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dqs",
+        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "dqu",
+        display_pointers::run::<8, { display_pointers::UNICODE }>,
+    ),
+    ("ds", display_string::run_counted::<false>),
     ("dt", display_type::run),
+    ("du", display_string::run::<true>),
+    ("dw", display::run::<2, false>),
+    ("dyb", display_number::run_binary::<1>),
+    ("dyd", display_number::run_binary::<4>),
+    ("eD", enter::run_float::<8>),
     ("ea", enter::run_string::<false, false>),
     ("eb", enter::run::<1>),
     ("ed", enter::run::<4>),
+    ("ef", enter::run_float::<4>),
     ("ep", enter::run::<8>),
     ("eq", enter::run::<8>),
     ("eu", enter::run_string::<true, false>),
     ("ew", enter::run::<2>),
     ("eza", enter::run_string::<false, true>),
     ("ezu", enter::run_string::<true, true>),
+    ("f", fill::run::<false>),
+    ("fp", fill::run::<true>),
     ("g", go::run),
     ("k", stack::run),
     ("lm", list_modules::run),
+    ("ln", nearest::run),
+    ("m", move_memory::run),
+    ("n", radix::run),
     ("q", quit::run),
     ("r", registers::run),
+    ("rdmsr", model_specific::run_read),
+    ("rm", register_mask::run),
     ("s", search::run),
     ("u", unassemble::run),
+    ("version", version::run::<true>),
+    ("vertarget", version::run::<false>),
+    ("wrmsr", model_specific::run_write),
+    ("x", examine::run),
 ];
 
 /// The length of the name at the start of a command: the letters, or the one sign, that it starts
@@ -101,14 +197,26 @@ fn name_length(text: &str) -> usize {
     }
 }
 
+/// The command that a name means; of those whose options follow without a space, such as `lmvm` and
+/// `rX`, the command.
 fn find(name: &str) -> Option<&'static (&'static str, Run)> {
-    // `eD` enters floating-point numbers: case matters here alone ("e* (Enter Values)").
-    if name == "eD" {
-        return None;
-    }
-    COMMANDS
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+    let exact = COMMANDS.iter().find(|(known, _)| *known == name);
+    exact.or_else(|| {
+        let name = match name {
+            "rM" | "rX" | "rF" | "rY" => "r",
+            name if name
+                .get(..2)
+                .is_some_and(|start| start.eq_ignore_ascii_case("lm")) =>
+            {
+                "lm"
+            }
+            name => name,
+        };
+        // `DW` is `dw`: a capital letter in a name is meant.
+        COMMANDS.iter().find(|(known, _)| {
+            known.eq_ignore_ascii_case(name) && !known.contains(char::is_uppercase)
+        })
+    })
 }
 
 /// The names of all commands, as typed at the prompt, in ASCII order.
@@ -191,7 +299,7 @@ impl Session {
     ) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
         let name = &command[..name_length(command)];
-        if let Some((_, run)) = find(name) {
+        if let Some((name, run)) = find(name) {
             cursor.eat(name);
             return run(self, &mut cursor, out);
         }

@@ -1,73 +1,148 @@
-//! `r`: the registers, and the instruction that is next.
+//! `r[M MASK | X] [REGISTER[:[COUNT]TYPE] [= VALUE], …]`: registers, and the instruction that is next.
+//! Without a name those that the mask says (see `rm`); `rM` has a mask of its own, `rX` shows the vector
+//! registers.
+//!
+//! With names, each of them; with a value, changes it. A name is a register's, a part's, a flag's or a
+//! pseudo-register's: `r eax`, `r zf=1`, `r $t0 = poi(@rsp)`. A type shows the register's elements, the
+//! highest first: `ib ub iw uw id ud iq uq` are signed and unsigned integers of 8 to 64 bits, `f` and
+//! `d` floating-point numbers. If one of several cannot be read or changed, none is changed.
+//!
+//! "r (Registers)" in the manual. The rows are those of many published kernel sessions on x64, flags
+//! and segments among them; vector registers and types have the form of "Practical Reverse
+//! Engineering" (Dang, Gazet, Bachaalany), "Displaying Registers in Bytes/Word/Dword/Qword
+//! Formats". For the rows of control, debug and descriptor registers on x64 no published session was
+//! found. The registers of x87 and MMX, and what lies above the vector registers' low 128 bits, are
+//! not shown, and vector registers cannot be changed.
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
-use crate::debugger::cursor::Cursor;
-use crate::registers::Gpr;
-use crate::report::location::write_location;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::expression::{ExpressionError, ExpressionErrorKind};
+use crate::debugger::register_name::Register;
+use crate::debugger::registers::RegisterError;
+use crate::debugger::state::register_mask;
+use crate::report::registers::{ElementType, write_registers};
 use std::fmt::Write;
-
-/// The order and grouping of WinDbg's `r` on x64.
-const ROWS: [&[(&str, Gpr)]; 5] = [
-    &[("rax", Gpr::Rax), ("rbx", Gpr::Rbx), ("rcx", Gpr::Rcx)],
-    &[("rdx", Gpr::Rdx), ("rsi", Gpr::Rsi), ("rdi", Gpr::Rdi)],
-    &[("r8", Gpr::R8), ("r9", Gpr::R9), ("r10", Gpr::R10)],
-    &[("r11", Gpr::R11), ("r12", Gpr::R12), ("r13", Gpr::R13)],
-    &[("r14", Gpr::R14), ("r15", Gpr::R15)],
-];
 
 pub(super) fn run(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    arguments.finish()?;
-    let registers = session.registers();
-    let row = |names: &[(&str, Gpr)]| {
-        let cells = names
-            .iter()
-            .map(|(name, gpr)| format!("{name:>3}={:016x}", registers.get(*gpr)));
-        cells.collect::<Vec<_>>().join(" ").trim_start().to_string()
-    };
-    for names in &ROWS[..2] {
-        writeln!(out, "{}", row(names))?;
+    let mut mask = session.state.register_mask;
+    let option = arguments.rest().chars().next();
+    match option {
+        Some('M') => {
+            arguments.eat("M");
+            mask = next_mask(session, arguments)?;
+        }
+        Some('X') => {
+            arguments.eat("X");
+            mask = register_mask::VECTORS;
+        }
+        Some(option @ ('F' | 'Y')) => {
+            return Err(ExecuteError::UnknownOption {
+                command: "r",
+                option: option.to_string(),
+                known: "M MASK and X",
+            });
+        }
+        _ => {}
     }
-    let (rsp, rbp) = (registers.rsp().0, registers.get(Gpr::Rbp));
-    writeln!(
-        out,
-        "rip={:016x} rsp={rsp:016x} rbp={rbp:016x}",
-        registers.rip
-    )?;
-    for names in &ROWS[2..] {
-        let text = row(names);
-        // the names of r8 and r9 are padded to three characters, at the start of a line too
-        writeln!(
-            out,
-            "{}{text}",
-            if names[0].0.len() == 2 { " " } else { "" }
-        )?;
+    if arguments.at_end() {
+        write_registers(out, session, mask)?;
+        return Ok(Flow::Stay);
     }
-    writeln!(out, "{}", flags(registers.rflags))?;
-    write_location(out, session, registers.rip())?;
+    let before = (session.registers(), session.state.user_registers);
+    let vector_control = session.lab().machine().system_registers().mxcsr;
+    let mut text = String::new();
+    let done = items(session, arguments, &mut text);
+    if done.is_err() {
+        session.state.user_registers = before.1;
+        let machine = session.lab_mut().machine_mut();
+        let restored = machine
+            .set_registers(&before.0)
+            .and_then(|()| machine.set_mxcsr(vector_control));
+        restored.map_err(RegisterError::from)?;
+    }
+    done?;
+    out.write_str(&text)?;
     Ok(Flow::Stay)
 }
 
-/// The flags in WinDbg's two-letter forms: overflow, direction, interrupt, sign, zero, auxiliary
-/// carry, parity, carry.
-fn flags(rflags: u64) -> String {
-    const FLAGS: [(u32, &str, &str); 8] = [
-        (11, "ov", "nv"),
-        (10, "dn", "up"),
-        (9, "ei", "di"),
-        (7, "ng", "pl"),
-        (6, "zr", "nz"),
-        (4, "ac", "na"),
-        (2, "pe", "po"),
-        (0, "cy", "nc"),
-    ];
-    let names: Vec<_> = FLAGS
-        .iter()
-        .map(|&(bit, set, clear)| if rflags >> bit & 1 == 1 { set } else { clear })
-        .collect();
-    format!("iopl={}         {}", rflags >> 12 & 3, names.join(" "))
+/// Reads a mask.
+pub(super) fn next_mask(
+    session: &Session,
+    arguments: &mut Cursor<'_>,
+) -> Result<u32, ExecuteError> {
+    let mask = arguments.next_expression(session)?;
+    u32::try_from(mask).map_err(|_| arguments.error(CommandErrorKind::Range).into())
+}
+
+/// Shows or changes one register after the other.
+fn items(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut String,
+) -> Result<(), ExecuteError> {
+    loop {
+        item(session, arguments, out)?;
+        if arguments.at_end() {
+            return Ok(());
+        }
+        if !arguments.eat(",") {
+            return Ok(arguments.finish()?);
+        }
+    }
+}
+
+fn item(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut String,
+) -> Result<(), ExecuteError> {
+    arguments.peek();
+    let (rest, offset) = (arguments.rest(), arguments.position());
+    let bad_register = || {
+        ExecuteError::from(ExpressionError {
+            kind: ExpressionErrorKind::BadRegister,
+            rest: rest.to_string(),
+            offset,
+        })
+    };
+    arguments.eat("@");
+    let inside = arguments.rest();
+    let end = inside.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '$')));
+    let name = &inside[..end.unwrap_or(inside.len())];
+    if name.is_empty() {
+        return Err(arguments.error(CommandErrorKind::Syntax).into());
+    }
+    arguments.eat(name);
+    let register = Register::named(name);
+    let value = session.value_of(name).ok_or_else(bad_register)?;
+    if let Some(register) = register
+        && arguments.eat(":")
+    {
+        let elements = ElementType::read(arguments)?;
+        let value = session.read_register(register);
+        let text = elements.text(value, register.width());
+        let text = text.ok_or_else(|| arguments.error(CommandErrorKind::Syntax))?;
+        writeln!(out, "{name}={text}")?;
+    } else if arguments.eat("=") {
+        let value = arguments.next_expression(session)?;
+        session
+            .set_value_of(name, value)
+            .map_err(|error| match error {
+                RegisterError::NotWritable { .. } => bad_register(),
+                RegisterError::TooWide { .. } => arguments.error(CommandErrorKind::Overflow).into(),
+                error => error.into(),
+            })?;
+    } else if let Some(Register::Vector(_)) = register {
+        let value = register.map_or(0, |register| session.read_register(register));
+        writeln!(out, "{name}={}", ElementType::default_text(value))?;
+    } else {
+        let digits = register.map_or(16, Register::shown_digits);
+        writeln!(out, "{name}={value:0digits$x}")?;
+    }
+    Ok(())
 }

@@ -32,7 +32,7 @@ pub struct LineTooLong {
 /// - `*` at the start of a command makes the rest of the line a comment; `$$` one that ends at the
 ///   next `;` ("Comment Line Specifier", "Comment Specifier"). `$$<` and `$$>` are no comments but
 ///   run script files.
-/// - `as`, `aS`, `$<` and `$><` take the rest of the line, semicolons included.
+/// - `as`, `aS`, `$<`, `$><` and `.sympath` take the rest of the line, semicolons included.
 ///
 /// # Errors
 /// The line is longer than [`MAX_LINE_LENGTH`].
@@ -80,7 +80,9 @@ fn takes_whole_line(command: &str) -> bool {
     let word = command
         .split_once(char::is_whitespace)
         .map_or(command, |(word, _)| word);
-    matches!(word, "as" | "aS" | "aS/f") || word.starts_with("$<") || word.starts_with("$><")
+    matches!(word, "as" | "aS" | "aS/f" | ".sympath" | ".sympath+")
+        || word.starts_with("$<")
+        || word.starts_with("$><")
 }
 
 /// The index of the `;` that ends a command, or the text's length.

@@ -18,6 +18,10 @@
 //!   loose and from left to right: `* / mod %`, `+ -`, `<< >> >>>`, `= == != < > <= >=`, `and &`,
 //!   `xor ^`, `or |`. There is no `&&` and no `||`.
 //! - Arithmetic is unsigned, in 64 bits, and wraps.
+//! - `$pby $pwo $pdwo $pqwo $ppoi` read physical memory. `$iment(ADDRESS)` is an image's entry
+//!   point, `$vvalid(ADDRESS, LENGTH)` whether memory is there, `$scmp("A", "B")`, `$sicmp` and
+//!   `$spat("TEXT", "PATTERN")` compare strings. `$fnsucc` is not there: it needs the type that a
+//!   function returns. `@@masm(…)` is what is between its parentheses; there are no C++ expressions.
 //!
 //! ```
 //! use poolhit::address::Va;
@@ -67,13 +71,17 @@
 //! ```
 
 use super::cursor::{ArgumentError, Cursor};
-use crate::memory::{MemoryFault, ReadMemory};
+use crate::address::{Pa, Va};
+use crate::memory::{FaultReason, MemoryFault, ReadMemory};
 use std::fmt;
 
+mod function;
 mod number;
 mod parser;
 #[cfg(test)]
 pub(in crate::debugger) mod tests;
+
+pub use function::entry_point;
 
 /// How deep parentheses and unary operators may nest. The project's own limit: it keeps hostile
 /// text from overflowing the host's stack.
@@ -102,6 +110,26 @@ pub trait ExpressionContext {
     /// bits, as the manual says of kernel mode ("Sign Extension").
     fn sign_extends_constants(&self) -> bool {
         true
+    }
+
+    /// The base of numbers without prefix: 16, 10 or 8 ("n (Set Number Base)").
+    fn radix(&self) -> u32 {
+        16
+    }
+
+    /// Reads the physical memory that `$pby` and its kin read.
+    ///
+    /// # Errors
+    /// There is none at the address, which the fault has for its virtual one.
+    fn read_physical(&self, address: Pa, buffer: &mut [u8]) -> Result<(), MemoryFault> {
+        let _ = buffer;
+        Err(MemoryFault {
+            address: Va(address.0),
+            reason: FaultReason::OutsideRam {
+                physical: address.0,
+            },
+            done: 0,
+        })
     }
 }
 

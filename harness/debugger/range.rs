@@ -38,6 +38,22 @@ pub struct RangeSyntax {
     pub default_start: Option<Va>,
 }
 
+impl RangeSyntax {
+    /// A range of bytes that has to be given whole.
+    ///
+    /// ```
+    /// use poolhit::debugger::range::RangeSyntax;
+    /// assert_eq!(RangeSyntax::bytes().default_count, None);
+    /// ```
+    pub fn bytes() -> RangeSyntax {
+        RangeSyntax {
+            element_size: 1,
+            default_count: None,
+            default_start: None,
+        }
+    }
+}
+
 impl AddressRange {
     /// How many elements the range touches, if it is cut into elements of this size in bytes from
     /// its start on. The last one may reach over the end.

@@ -10,7 +10,7 @@ pub const READ_LIMIT: u64 = 16 << 30;
 /// The longest pattern, in bytes.
 pub const PATTERN_LIMIT: usize = 0x1_0000;
 /// How much is read at once, in bytes.
-const CHUNK: usize = 0x1_0000;
+pub(super) const CHUNK: usize = 0x1_0000;
 
 /// A search cannot be done, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +124,7 @@ fn places(text: &[u8], pattern: &[u8]) -> impl Iterator<Item = usize> {
 }
 
 /// Where memory can go on behind an address that is not in memory; `None` if nowhere.
-fn behind_gap(at: u64, reason: FaultReason) -> Option<u64> {
+pub(super) fn behind_gap(at: u64, reason: FaultReason) -> Option<u64> {
     let unit = match reason {
         // the rest of the hole between the two canonical halves
         FaultReason::NotCanonical => return (at >> 47 != 0x1ffff).then_some(0xffff_8000_0000_0000),

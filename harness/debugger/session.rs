@@ -3,6 +3,7 @@
 use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoint, Breakpoints};
 use super::call_site::CallStack;
 use super::printed::Printed;
+use super::state::State;
 use super::stop::{Stop, StopReason};
 use crate::address::Va;
 use crate::disasm::{Disassembler, Instruction, MAX_INSTRUCTION_LENGTH};
@@ -104,6 +105,8 @@ pub struct Session {
     pub(super) source_lines: bool,
     /// What stands for the break-in key in a transcript, to be shown when it takes effect.
     pub(crate) break_in_echo: Option<&'static str>,
+    /// What is remembered between commands.
+    pub(crate) state: State,
 }
 
 impl Session {
@@ -137,6 +140,7 @@ impl Session {
             next_display: None,
             source_lines: false,
             break_in_echo: None,
+            state: State::default(),
         }
     }
 

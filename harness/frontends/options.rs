@@ -4,9 +4,12 @@ use super::console::{self, ConsoleOptions};
 use super::demo as golden;
 use crate::address::Va;
 use crate::debugger::Session;
-use crate::guest::{Booted, ImageFile, Lab, LabError, OpenImageError, UnprovidedPolicy};
+use crate::guest::{
+    Booted, ImageFile, Lab, LabError, OpenImageError, SymbolPath, UnprovidedPolicy,
+};
 use crate::report::location::write_location;
 use crate::report::stop::write_stop;
+use crate::symbols::SymbolSource;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -57,6 +60,9 @@ pub struct DebugOptions {
     pub driver_pdb: Option<PathBuf>,
     /// Another program.
     pub program: Option<PathBuf>,
+    /// Where the PDBs of images are looked for that have none beside them, and of which none is named:
+    /// the session's symbol path.
+    pub symbols: Option<String>,
     /// Functions that the driver imports and that only return a value: name and value; see
     /// [`LabBuilder::return_constant`](crate::guest::LabBuilder::return_constant).
     pub returns: Vec<(String, u64)>,
@@ -104,6 +110,20 @@ pub(super) fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, Fronte
 }
 
 impl DebugOptions {
+    fn symbol_path(&self) -> SymbolPath {
+        SymbolPath::new(self.symbols.as_deref().unwrap_or_default())
+    }
+
+    /// An image with the PDB that is named, the one beside it, or the one on the symbol path.
+    fn image(&self, path: &Path, pdb: Option<&Path>) -> Result<ImageFile, FrontendError> {
+        let file = image(path, pdb)?;
+        if file.symbols.source() == SymbolSource::Pdb {
+            return Ok(file);
+        }
+        let found = self.symbol_path().find(&file.image);
+        Ok(found.map_or(file, |found| found.file))
+    }
+
     /// Builds the lab that the options describe.
     ///
     /// # Errors
@@ -131,13 +151,13 @@ impl DebugOptions {
     pub fn boot(&self) -> Result<Booted, FrontendError> {
         let mut builder = Lab::builder();
         if let Some(path) = &self.kernel {
-            builder = builder.kernel(image(path, self.kernel_pdb.as_deref())?);
+            builder = builder.kernel(self.image(path, self.kernel_pdb.as_deref())?);
         }
         if let Some(path) = &self.driver {
-            builder = builder.driver(image(path, self.driver_pdb.as_deref())?);
+            builder = builder.driver(self.image(path, self.driver_pdb.as_deref())?);
         }
         if let Some(path) = &self.program {
-            builder = builder.program(image(path, None)?);
+            builder = builder.program(self.image(path, None)?);
         }
         if let Some(base) = self.kernel_base {
             builder = builder.kernel_base(base);
@@ -205,6 +225,7 @@ pub fn debug(
         eprintln!("poolhit: {failed}");
     }
     let mut session = attach(booted);
+    session.set_symbol_path(options.symbol_path());
     if !session.lab().has_kernel_symbols() {
         let kernel = session.lab().images().kernel.name();
         eprintln!(

@@ -113,7 +113,7 @@ impl ImageFile {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, OpenImageError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, OpenImageError> {
     let read = || {
         let mut bytes = Vec::new();
         // A device has no length that could be asked for.

@@ -53,31 +53,39 @@ impl ImageFile {
         bytes: impl Into<Arc<[u8]>>,
         pdb: Option<&[u8]>,
     ) -> Result<ImageFile, FileError> {
-        let image = PeImage::parse(name, bytes)?;
-        let (symbols, types, lines) = match pdb {
-            None => (
-                SymbolTable::from_exports(&image),
-                TypeTable::default(),
-                LineTable::default(),
-            ),
-            Some(bytes) => {
-                let pdb = PdbFile::parse(bytes).map_err(|source| FileError::Pdb {
-                    name: name.to_string(),
-                    source,
-                })?;
-                let symbols = SymbolTable::for_image(&image, &pdb)?;
-                (
-                    symbols,
-                    TypeTable::from_pdb(&pdb),
-                    LineTable::from_pdb(&pdb),
-                )
-            }
-        };
+        let image = Arc::new(PeImage::parse(name, bytes)?);
+        match pdb {
+            Some(pdb) => ImageFile::with_pdb(&image, pdb),
+            None => Ok(ImageFile {
+                symbols: SymbolTable::from_exports(&image).into(),
+                types: Arc::default(),
+                lines: Arc::default(),
+                image,
+            }),
+        }
+    }
+
+    /// An image that was read before, with a PDB.
+    ///
+    /// # Errors
+    /// The PDB cannot be read, or is another image's.
+    ///
+    /// ```
+    /// use poolhit::guest::GuestImages;
+    /// use poolhit::guest::ImageFile;
+    /// let image = &GuestImages::built_in().kernel.image;
+    /// assert!(ImageFile::with_pdb(image, b"no PDB").is_err());
+    /// ```
+    pub fn with_pdb(image: &Arc<PeImage>, pdb: &[u8]) -> Result<ImageFile, FileError> {
+        let pdb = PdbFile::parse(pdb).map_err(|source| FileError::Pdb {
+            name: image.name().to_string(),
+            source,
+        })?;
         Ok(ImageFile {
-            image: Arc::new(image),
-            symbols: Arc::new(symbols),
-            types: Arc::new(types),
-            lines: Arc::new(lines),
+            symbols: SymbolTable::for_image(image, &pdb)?.into(),
+            types: TypeTable::from_pdb(&pdb).into(),
+            lines: LineTable::from_pdb(&pdb).into(),
+            image: Arc::clone(image),
         })
     }
 

@@ -213,6 +213,7 @@ fn modules_in(
         .collect();
     let placed = |file: &ImageFile, base| module_list::LoadedModule {
         name: file.name().to_string(),
+        path: file.name().to_string(),
         base,
         size: file.image.size_of_image(),
     };
@@ -248,13 +249,14 @@ fn with_symbols(loaded: &module_list::LoadedModule, images: &GuestImages, bases:
         true => "ntoskrnl.exe",
         false => &loaded.name,
     };
+    let module = Module::new(name, loaded.base, loaded.size).with_path(&loaded.path);
     match file {
-        Some(file) => Module::new(name, loaded.base, loaded.size)
+        Some(file) => module
             .with_image(Arc::clone(&file.image))
             .with_symbols(Arc::clone(&file.symbols))
             .with_types(Arc::clone(&file.types))
             .with_lines(Arc::clone(&file.lines)),
-        None => Module::new(name, loaded.base, loaded.size),
+        None => module,
     }
 }
 

@@ -26,9 +26,11 @@ pub mod pool;
 mod processor;
 mod providers;
 mod registry;
+mod reload;
 mod requests;
 mod saved_lab;
 mod shared_user_data;
+pub mod symbol_path;
 mod unprovided;
 mod user_process;
 
@@ -50,10 +52,12 @@ pub use make_watcher::Watching;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
 pub use providers::{ListedImport, list_imports};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
+pub use reload::Reloaded;
 pub use requests::{
     BusDevice, DeviceAction, DriverCallError, FileHandle, KERNEL_WORK_ARGUMENTS, NtStatus,
     READ_WRITE, REQUEST_BUFFER, REQUEST_NAME, REQUEST_SLOTS, REQUEST_WORK, Request, RequestError,
     RequestStop, Response, SeekFrom, Stopped, SystemPower, Ticket, Win32Error,
 };
 pub use saved_lab::SavedLab;
+pub use symbol_path::{FoundPdb, SymbolPath};
 pub use unprovided::{ProvidedResult, UnprovidedPolicy, UnprovidedUse, UseKind};

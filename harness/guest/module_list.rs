@@ -51,6 +51,8 @@ pub(super) fn put_entry(arena: &mut Arena, image: &PeImage, base: Va, folder: &s
 pub struct LoadedModule {
     /// The image's file name.
     pub name: String,
+    /// Its whole path, as the guest has it.
+    pub path: String,
     /// Its first byte.
     pub base: Va,
     /// Its size in bytes.
@@ -87,6 +89,8 @@ pub fn loaded_modules(memory: &dyn ReadMemory, head: Va) -> Vec<LoadedModule> {
 fn read_entry(memory: &dyn ReadMemory, entry: Va) -> Result<LoadedModule, MemoryFault> {
     Ok(LoadedModule {
         name: read_unicode_string(memory, entry.wrapping_add(BASE_DLL_NAME))?,
+        // a name without a path is a name still
+        path: read_unicode_string(memory, entry.wrapping_add(FULL_DLL_NAME)).unwrap_or_default(),
         base: memory.read_va(entry.wrapping_add(DLL_BASE))?,
         size: memory.read_u32(entry.wrapping_add(SIZE_OF_IMAGE))?,
     })

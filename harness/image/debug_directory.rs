@@ -8,6 +8,7 @@ const ENTRY_SIZE: u32 = 28;
 /// The most entries looked at; linkers write fewer than ten.
 const ENTRY_LIMIT: u32 = 64;
 const TYPE_CODEVIEW: u32 = 2;
+const TYPE_REPRODUCIBLE: u32 = 16;
 const RECORD_HEADER: usize = 24;
 /// The longest PDB name read, in bytes.
 const FILE_NAME_LIMIT: usize = 1024;
@@ -42,15 +43,30 @@ impl PdbReference {
 
 /// The first readable CodeView entry.
 pub(crate) fn read(image: &PeImage) -> Option<PdbReference> {
+    entries(image).find_map(|entry| read_entry(image, &entry))
+}
+
+fn entries(image: &PeImage) -> impl Iterator<Item = [u8; ENTRY_SIZE as usize]> {
     let directory = image.headers().debug;
     let count = (directory.size / ENTRY_SIZE).min(ENTRY_LIMIT);
-    (0..count).find_map(|i| {
+    (0..count).filter_map(move |i| {
         let at = directory.rva.checked_add(i * ENTRY_SIZE)?;
         let mut entry = [0; ENTRY_SIZE as usize];
-        image
-            .copy_at(Rva(at), &mut entry)
-            .then(|| read_entry(image, &entry))?
+        image.copy_at(Rva(at), &mut entry).then_some(entry)
     })
+}
+
+impl PeImage {
+    /// Whether the image was linked so that the same sources give the same bytes (`/Brepro`): its time
+    /// stamp is a hash then (`IMAGE_DEBUG_TYPE_REPRO`).
+    ///
+    /// ```
+    /// use poolhit::guest::GuestImages;
+    /// assert!(GuestImages::built_in().driver.image.is_reproducible());
+    /// ```
+    pub fn is_reproducible(&self) -> bool {
+        entries(self).any(|entry| entry[12..16] == TYPE_REPRODUCIBLE.to_le_bytes())
+    }
 }
 
 fn read_entry(image: &PeImage, entry: &[u8; ENTRY_SIZE as usize]) -> Option<PdbReference> {

@@ -12,20 +12,24 @@ mod interrupt;
 mod page_set;
 pub mod paging;
 pub mod pci;
+mod physical;
 pub mod probe;
 mod ram;
 mod ring_gate;
 mod saved_memory;
 mod snapshot;
 mod state_hash;
+pub mod system_registers;
 pub mod timer;
 mod unicorn;
+mod virtual_memory;
 mod watching;
 mod written_pages;
 
 pub use exit::{Exit, Fault};
 use interrupt::INTERRUPT_FLAG;
 pub use interrupt::InterruptError;
+pub use physical::{PageTableEntry, PhysicalFault};
 pub use ram::{GuestRam, MAXIMUM_RAM};
 pub use ring_gate::RingGate;
 pub use snapshot::Snapshot;
@@ -33,7 +37,7 @@ pub use unicorn::EngineError;
 pub(crate) use watching::SavedWatch;
 
 use crate::address::{Pa, Va};
-use crate::memory::{FaultReason, MemoryFault, ReadMemory, WriteMemory, pages};
+use crate::memory::MemoryFault;
 use crate::registers::{Gpr, Registers};
 use paging::translate;
 use probe::{Probe, Tracer};
@@ -408,60 +412,5 @@ impl Machine {
             reason,
             done,
         })
-    }
-}
-
-impl ReadMemory for Machine {
-    fn read(&self, address: Va, buffer: &mut [u8]) -> Result<(), MemoryFault> {
-        for (at, part) in pages(address, buffer.len()) {
-            let source = self.translate(at, part.start)?.physical;
-            if !self.engine.ram().read(source, &mut buffer[part.clone()]) {
-                let reason = FaultReason::OutsideRam { physical: source.0 };
-                return Err(MemoryFault {
-                    address: at,
-                    reason,
-                    done: part.start,
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl WriteMemory for Machine {
-    fn write(&mut self, address: Va, bytes: &[u8]) -> Result<(), MemoryFault> {
-        let mut code = false;
-        let mut result = Ok(());
-        for (at, part) in pages(address, bytes.len()) {
-            let target = match self.translate(at, part.start) {
-                Ok(target) => target,
-                Err(fault) => {
-                    result = Err(fault);
-                    break;
-                }
-            };
-            code |= self.engine.has_translated(target.physical);
-            if !self
-                .engine
-                .ram()
-                .write(target.physical, &bytes[part.clone()])
-            {
-                let reason = FaultReason::OutsideRam {
-                    physical: target.physical.0,
-                };
-                result = Err(MemoryFault {
-                    address: at,
-                    reason,
-                    done: part.start,
-                });
-                break;
-            }
-        }
-        if code {
-            // Dropping translated code is documented to succeed at any stop.
-            let dropped = self.engine.code_changed();
-            debug_assert!(dropped.is_ok(), "{dropped:?}");
-        }
-        result
     }
 }

@@ -1,10 +1,13 @@
 //! Values turned into the text that WinDbg shows for them.
 
+pub mod date;
+pub mod float;
 pub mod json;
 pub mod leaks;
 pub mod location;
 pub mod pool;
 pub mod pool_used;
+pub mod registers;
 pub mod stack;
 pub mod stop;
 pub mod typed;

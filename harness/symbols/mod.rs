@@ -1,5 +1,6 @@
 //! Modules, names to addresses and back, undecoration, types, source lines.
 
+pub mod examine;
 pub mod lines;
 pub mod location;
 pub mod module;

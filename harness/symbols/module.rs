@@ -21,6 +21,7 @@ const KERNELS: [&str; 4] = [
 pub struct Module {
     name: String,
     image_name: String,
+    path: String,
     base: Va,
     size: u32,
     image: Option<Arc<PeImage>>,
@@ -42,6 +43,7 @@ impl Module {
         Module {
             name: module_name(image_name),
             image_name: image_name.to_owned(),
+            path: image_name.to_owned(),
             base,
             size,
             image: None,
@@ -182,6 +184,36 @@ impl Module {
     /// ```
     pub fn image_name(&self) -> &str {
         &self.image_name
+    }
+
+    /// The image's path, as the guest has it; the file name if it has none.
+    ///
+    /// ```
+    /// let modules = poolhit::Lab::builder().build()?.modules();
+    /// let driver = modules.by_name("myfault").unwrap();
+    /// assert_eq!(driver.path(), r"\SystemRoot\system32\drivers\myfault.sys");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The module with another path; an empty one leaves it as it is.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, symbols::Module};
+    /// let module = Module::new("a.sys", Va(0x10000), 0x1000).with_path(r"\??\c:\a.sys");
+    /// assert_eq!(module.path(), r"\??\c:\a.sys");
+    /// ```
+    #[must_use]
+    pub fn with_path(self, path: &str) -> Module {
+        match path {
+            "" => self,
+            path => Module {
+                path: path.to_owned(),
+                ..self
+            },
+        }
     }
 
     /// Its first byte.

@@ -343,7 +343,7 @@ pub(super) fn compare_folded(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 /// GUID and age as symbol servers write them: `3844DBB920174967BE7AA4A2C20430FA2`.
-fn signature(guid: &[u8; 16], age: u32) -> String {
+pub(crate) fn signature(guid: &[u8; 16], age: u32) -> String {
     // The first three fields are little-endian numbers, the rest are bytes.
     const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
     let mut text: String = ORDER.iter().map(|&i| format!("{:02X}", guid[i])).collect();

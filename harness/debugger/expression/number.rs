@@ -13,9 +13,10 @@ pub(super) struct Number {
     pub(super) has_tick: bool,
 }
 
-/// The number that `text` starts with, if it starts with a digit or is a word of hexadecimal
-/// digits, such as `fade` and `0fadeh`.
-pub(super) fn parse(text: &str) -> Option<Number> {
+/// The number that `text` starts with, if it starts with a digit or, if the radix is 16, is a word
+/// of hexadecimal digits, such as `fade` and `0fadeh`. The radix is that of a number without prefix
+/// and without an `h` behind it.
+pub(super) fn parse(text: &str, default_radix: u32) -> Option<Number> {
     let bytes = text.as_bytes();
     let radix = match bytes {
         [b'0', b'x' | b'X', ..] => Some(16),
@@ -37,6 +38,12 @@ pub(super) fn parse(text: &str) -> Option<Number> {
     let continues = |at: usize| symbol_length(&text[at..]) > 0;
     if matches!(bytes.get(number.length), Some(b'h' | b'H')) && !continues(number.length + 1) {
         number.length += 1;
+    } else if default_radix != 16 {
+        // `fade` is a symbol there, and `1f` the number 1 with something behind it.
+        return first
+            .is_ascii_digit()
+            .then(|| digits(bytes, default_radix))
+            .filter(|number| number.length > 0);
     }
     (first.is_ascii_digit() || !continues(number.length)).then_some(number)
 }

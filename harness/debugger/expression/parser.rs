@@ -1,7 +1,8 @@
 //! The grammar of MASM expressions: precedence climbing that computes as it reads.
 
+use super::function::Function;
 use super::{ExpressionContext, ExpressionError, ExpressionErrorKind, MAX_DEPTH, SymbolError};
-use crate::address::Va;
+use crate::address::{Pa, Va};
 use crate::debugger::cursor::Cursor;
 use crate::memory::MemoryFault;
 
@@ -25,6 +26,8 @@ enum Unary {
     DoubleWord,
     QuadWord,
     Pointer,
+    /// That many bytes of physical memory.
+    Physical(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ const BINARY_WORDS: [(&str, Binary); 4] = [
     ("or", Binary::Or),
 ];
 
-const UNARY_WORDS: [(&str, Unary); 8] = [
+const UNARY_WORDS: [(&str, Unary); 13] = [
     ("not", Unary::Not),
     ("hi", Unary::High),
     ("low", Unary::Low),
@@ -86,6 +89,11 @@ const UNARY_WORDS: [(&str, Unary); 8] = [
     ("dwo", Unary::DoubleWord),
     ("qwo", Unary::QuadWord),
     ("poi", Unary::Pointer),
+    ("$pby", Unary::Physical(1)),
+    ("$pwo", Unary::Physical(2)),
+    ("$pdwo", Unary::Physical(4)),
+    ("$pqwo", Unary::Physical(8)),
+    ("$ppoi", Unary::Physical(8)),
 ];
 
 impl Binary {
@@ -133,11 +141,11 @@ impl Binary {
 }
 
 pub(super) struct Parser<'p, 'a> {
-    cursor: &'p mut Cursor<'a>,
-    context: &'p dyn ExpressionContext,
+    pub(super) cursor: &'p mut Cursor<'a>,
+    pub(super) context: &'p dyn ExpressionContext,
     depth: usize,
     /// Where the word starts that was read last; most errors point there.
-    last: usize,
+    pub(super) last: usize,
     /// The whole command, to quote from.
     text: Cursor<'a>,
 }
@@ -193,6 +201,14 @@ impl<'p, 'a> Parser<'p, 'a> {
                 Ok(self.context.current_address())
             }
             Some('@') if rest.starts_with("@!\"") => self.quoted_symbol(),
+            Some('@')
+                if rest
+                    .get(..7)
+                    .is_some_and(|at| at.eq_ignore_ascii_case("@@masm(")) =>
+            {
+                self.cursor.advance(7);
+                self.parenthesis()
+            }
             Some('@') if rest.starts_with("@@") => Err(self.error(ExpressionErrorKind::Syntax)),
             Some('@') => self.register(),
             Some('\'') => self.characters(),
@@ -204,7 +220,7 @@ impl<'p, 'a> Parser<'p, 'a> {
         }
     }
 
-    fn parenthesis(&mut self) -> Result<u64, ExpressionError> {
+    pub(super) fn parenthesis(&mut self) -> Result<u64, ExpressionError> {
         let value = self.nested(|parser| parser.binary(0))?;
         self.cursor.skip_space();
         self.last = self.cursor.position();
@@ -231,6 +247,11 @@ impl<'p, 'a> Parser<'p, 'a> {
             Unary::Word => memory.read_u16(address).map(u64::from),
             Unary::DoubleWord => memory.read_u32(address).map(u64::from),
             Unary::QuadWord | Unary::Pointer => memory.read_u64(address),
+            Unary::Physical(size) => {
+                let mut bytes = [0; 8];
+                let read = self.context.read_physical(Pa(value), &mut bytes[..size]);
+                read.map(|()| u64::from_le_bytes(bytes))
+            }
         };
         read.map_err(|fault| self.error(ExpressionErrorKind::MemoryAccess(fault)))
     }
@@ -293,7 +314,7 @@ impl<'p, 'a> Parser<'p, 'a> {
     /// A number, an operator's name, a symbol or a register, tried in this order.
     fn word(&mut self) -> Result<u64, ExpressionError> {
         let rest = self.cursor.rest();
-        if let Some(number) = super::number::parse(rest) {
+        if let Some(number) = super::number::parse(rest, self.context.radix()) {
             let value = number
                 .value
                 .ok_or_else(|| self.error(ExpressionErrorKind::Overflow))?;
@@ -307,6 +328,12 @@ impl<'p, 'a> Parser<'p, 'a> {
         let word = &rest[..symbol_length(rest)];
         if let Some(operator) = find_word(&UNARY_WORDS, word) {
             return self.apply(operator, word.len());
+        }
+        if let Some(function) = Function::named(word)
+            && rest[word.len()..].trim_start().starts_with('(')
+        {
+            self.cursor.advance(word.len());
+            return self.nested(|parser| parser.call(function));
         }
         if find_word(&BINARY_WORDS, word).is_some() {
             return Err(self.error(ExpressionErrorKind::NumericExpressionMissing));
@@ -337,7 +364,7 @@ impl<'p, 'a> Parser<'p, 'a> {
         })
     }
 
-    fn error(&self, kind: ExpressionErrorKind) -> ExpressionError {
+    pub(super) fn error(&self, kind: ExpressionErrorKind) -> ExpressionError {
         let rest = &self.text.rest()[self.last - self.text.position()..];
         ExpressionError {
             kind,

@@ -381,11 +381,11 @@ impl Tree {
         }
     }
 
-    /// With parentheses only where the precedence needs them.
-    fn text(&self) -> String {
-        let wrap = |tree: &Tree, least: usize| {
-            let text = tree.text();
-            if tree.rank() < least {
+    /// With parentheses where the precedence needs them, and where `spare` wants more.
+    fn text(&self, spare: &mut dyn FnMut() -> bool) -> String {
+        let mut wrap = |tree: &Tree, least: usize| {
+            let text = tree.text(spare);
+            if tree.rank() < least || spare() {
                 format!("({text})")
             } else {
                 text
@@ -431,8 +431,12 @@ fn trees() -> impl Strategy<Value = Tree> {
 
 proptest! {
     #[test]
-    fn agrees_with_another_evaluator(tree in trees()) {
-        let text = tree.text();
+    fn agrees_with_another_evaluator(tree in trees(), parentheses: u64) {
+        let mut left = parentheses;
+        let text = tree.text(&mut || {
+            left = left.rotate_right(1);
+            left & parentheses & 1 == 1
+        });
         match (evaluate(&text, &Target::default()), tree.value()) {
             (Ok(found), Some(expected)) => prop_assert_eq!(found, expected, "{}", text),
             (Err(error), None) => prop_assert!(error.to_string().starts_with("Operand error")),

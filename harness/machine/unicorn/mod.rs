@@ -11,6 +11,7 @@ mod error;
 mod hooks;
 mod observed;
 mod registers;
+mod system_registers;
 mod task_priority;
 mod watches;
 mod watching;

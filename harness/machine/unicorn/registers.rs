@@ -34,6 +34,10 @@ impl Msr {
         Msr::KernelGsBase,
         Msr::TscAux,
     ];
+
+    pub fn from_number(number: u32) -> Option<Msr> {
+        Msr::ALL.into_iter().find(|msr| *msr as u32 == number)
+    }
 }
 
 /// A descriptor-table or task register.
@@ -217,7 +221,7 @@ impl<'a> Handle<'a> {
         self.msr_number(msr as u32)
     }
 
-    fn msr_number(self, number: u32) -> u64 {
+    pub(super) fn msr_number(self, number: u32) -> u64 {
         little_endian(&read_structure(self, Reg::MSR, msr_structure(number, 0))[8..])
     }
 

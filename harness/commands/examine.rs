@@ -1,0 +1,199 @@
+//! `x [OPTIONS] MODULE!SYMBOL`: the symbols that fit a pattern, with their addresses; both names may have
+//! wildcards: `x nt!Ex*Pool*`. A variable whose type is known is shown with its value.
+//!
+//! | option | |
+//! |---|---|
+//! | `/0`, `/1`, `/2` | the address only, the name only, both only |
+//! | `/v` | where the symbol is from, whether it is a function or data, and its size |
+//! | `/t` | the type in front of the name |
+//! | `/q` | names in quotes, as expressions take them |
+//! | `/f`, `/d` | functions only, data only |
+//! | `/s SIZE` | symbols of that size, and those whose size is not known |
+//! | `/a`, `/A`, `/n`, `/N`, `/z`, `/Z` | by address, name or size, ascending or descending |
+//! | `/p` | no space in front of a function's parenthesis |
+//!
+//! "x (Examine Symbols)" in the manual; the forms for symbols without types are those of published
+//! kernel sessions: ``fffff803`eb4f7200 nt!KiServiceTable (<no parameter info>)`` and
+//! ``fffff805`28e51a80 nt!PsActiveProcessHead = <no type information>``. A function's parameters are
+//! not known here. Without a `!` local variables would be shown, of which there are none.
+
+use super::{ExecuteError, Flow};
+use crate::debugger::Session;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::image::types::AggregateKind;
+use crate::memory::ReadMemory;
+use crate::symbols::examine::Found;
+use crate::symbols::types::{Shape, Type};
+use crate::symbols::{SymbolKind, SymbolSource};
+use std::cmp::Reverse;
+use std::fmt::Write;
+
+/// The options as they were typed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    /// 0, 1 or 2.
+    columns: Option<char>,
+    verbose: bool,
+    types: bool,
+    quoted: bool,
+    functions: bool,
+    data: bool,
+    tight: bool,
+    size: Option<u64>,
+    order: Option<char>,
+}
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let options = read_options(session, arguments)?;
+    let pattern = match arguments.at_end() {
+        true => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+        false => arguments.rest().trim_end(),
+    };
+    let mut found = session.modules().examine(pattern);
+    found.retain(|one| {
+        let kind = match (options.functions, options.data) {
+            (true, false) => one.is_function(),
+            (false, true) => !one.is_function(),
+            _ => true,
+        };
+        let size = one.size();
+        kind && (options
+            .size
+            .is_none_or(|wanted| size == 0 || size == wanted))
+    });
+    match options.order {
+        Some('a') => found.sort_by_key(|one| one.address),
+        Some('A') => found.sort_by_key(|one| Reverse(one.address)),
+        Some('n') => found.sort_by_cached_key(Found::name),
+        Some('N') => found.sort_by_cached_key(|one| Reverse(one.name())),
+        Some('z') => found.sort_by_cached_key(Found::size),
+        Some('Z') => found.sort_by_cached_key(|one| Reverse(one.size())),
+        _ => {}
+    }
+    for one in &found {
+        write_found(session, out, options, one)?;
+    }
+    Ok(Flow::Stay)
+}
+
+fn read_options(session: &Session, arguments: &mut Cursor<'_>) -> Result<Options, ExecuteError> {
+    let mut options = Options::default();
+    while arguments.peek() == Some('/') {
+        let word = arguments.next_word().unwrap_or_default();
+        match &word[1..] {
+            "0" | "1" | "2" => options.columns = word.chars().nth(1),
+            "v" => options.verbose = true,
+            "t" => options.types = true,
+            "q" => options.quoted = true,
+            "f" => options.functions = true,
+            "d" => options.data = true,
+            "p" => options.tight = true,
+            "a" | "A" | "n" | "N" | "z" | "Z" => options.order = word.chars().nth(1),
+            "s" => {
+                // a word of its own, or the next option's `/` would divide it
+                let size = arguments.next_word().unwrap_or_default();
+                options.size = Some(Cursor::new(size).next_expression(session)?);
+            }
+            _ => {
+                return Err(ExecuteError::UnknownOption {
+                    command: "x",
+                    option: word.to_string(),
+                    known: "/0 /1 /2 /a /A /d /f /n /N /p /q /s SIZE /t /v /z /Z, each a word of its own",
+                });
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn write_found(
+    session: &Session,
+    out: &mut dyn Write,
+    options: Options,
+    one: &Found<'_>,
+) -> Result<(), ExecuteError> {
+    let name = match options.quoted {
+        true => format!("@!\"{}\"", one.name()),
+        false => one.name(),
+    };
+    match options.columns {
+        Some('0') => return Ok(writeln!(out, "{}", one.address)?),
+        Some('1') => return Ok(writeln!(out, "{name}")?),
+        Some(_) => return Ok(writeln!(out, "{} {name}", one.address)?),
+        None => {}
+    }
+    if options.verbose {
+        let private = one.symbol.kind == SymbolKind::Procedure;
+        let source = match one.module.symbol_source() {
+            SymbolSource::Pdb if private => "prv",
+            _ => "pub",
+        };
+        let kind = if one.is_function() { "func" } else { "global" };
+        write!(
+            out,
+            "{source} {kind:<6} {} {:>4x} ",
+            one.address,
+            one.size()
+        )?;
+    } else {
+        write!(out, "{} ", one.address)?;
+    }
+    let ty = one.ty();
+    if options.types {
+        match ty {
+            Some(ty) => write!(out, "{} ", type_name(ty))?,
+            None => write!(out, "<NoType> ")?,
+        }
+    }
+    write!(out, "{name}")?;
+    if let Some(ty) = ty {
+        writeln!(out, " = {}", value(session, one, ty))?;
+    } else if one.is_function() {
+        let space = if options.tight { "" } else { " " };
+        writeln!(out, "{space}(<no parameter info>)")?;
+    } else {
+        writeln!(out, " = <no type information>")?;
+    }
+    Ok(())
+}
+
+fn type_name(ty: Type<'_>) -> String {
+    match ty.shape() {
+        Ok(Shape::Structure(one)) => {
+            let kind = match one.kind {
+                AggregateKind::Structure => "struct",
+                AggregateKind::Class => "class",
+                AggregateKind::Union => "union",
+            };
+            format!("{kind} {}", ty.c_name())
+        }
+        Ok(Shape::Pointer { target, .. }) => format!("{} *", type_name(target)),
+        Ok(Shape::Array { element, count, .. }) => format!("{} [{count}]", type_name(element)),
+        _ => ty.c_name(),
+    }
+}
+
+/// A number's value; of what is no number its type.
+fn value(session: &Session, one: &Found<'_>, ty: Type<'_>) -> String {
+    let number = |size: u64| {
+        let mut bytes = [0; 8];
+        let part = bytes.get_mut(..size as usize)?;
+        session.lab().machine().read(one.address, part).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    };
+    let text = match ty.shape() {
+        Ok(Shape::Pointer { size, .. }) => {
+            number(size).map(|value| format!("0x{:08x}`{:08x}", value >> 32, value as u32))
+        }
+        Ok(Shape::Basic(_) | Shape::Enumeration(_)) => {
+            let size = ty.size().unwrap_or(0);
+            number(size).map(|value| format!("{value:#x}"))
+        }
+        _ => return type_name(ty),
+    };
+    text.unwrap_or_else(|| "????".to_string())
+}

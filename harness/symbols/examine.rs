@@ -1,0 +1,121 @@
+//! Looking for symbols by pattern, as the debugger's `x` does.
+
+use super::module::Module;
+use super::modules::Modules;
+use super::symbol::{Symbol, SymbolKind};
+use super::types::Type;
+use super::wildcard::Pattern;
+use crate::address::Va;
+
+/// A symbol that fits a pattern.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Its module.
+    pub module: &'a Module,
+    /// The symbol.
+    pub symbol: &'a Symbol,
+    /// Its address.
+    pub address: Va,
+}
+
+impl<'a> Found<'a> {
+    /// `module!symbol`.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let modules = lab.modules();
+    /// let found = modules.examine("nt!poolhit*");
+    /// assert_eq!(found[0].name(), "nt!PoolHitTag");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn name(&self) -> String {
+        format!("{}!{}", self.module.name(), self.symbol.display_name())
+    }
+
+    /// The type of the variable at its address, if one of its name is known.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let modules = lab.modules();
+    /// assert_eq!(modules.examine("nt!PoolHitTag")[0].ty().unwrap().name(), "Uint4B");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn ty(&self) -> Option<Type<'a>> {
+        let variable = self.module.types().variable(&self.symbol.name)?;
+        (variable.rva == self.symbol.rva).then_some(variable.ty)
+    }
+
+    /// Whether it is a function: what a PDB says is a procedure, and what lies where code may run.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let modules = lab.modules();
+    /// assert!(modules.examine("nt!NtClose")[0].is_function());
+    /// assert!(!modules.examine("nt!PoolHitTag")[0].is_function());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn is_function(&self) -> bool {
+        match self.symbol.kind {
+            SymbolKind::Procedure => true,
+            SymbolKind::Data => false,
+            SymbolKind::Export | SymbolKind::Public => {
+                let image = self.module.image();
+                let section = image.and_then(|image| image.section_at(self.symbol.rva));
+                self.ty().is_none() && section.is_some_and(|section| section.executable)
+            }
+        }
+    }
+
+    /// The size in bytes: a function's length, or its variable's; 0 if it is not known.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let modules = lab.modules();
+    /// assert_eq!(modules.examine("nt!PoolHitTag")[0].size(), 4);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn size(&self) -> u64 {
+        match self.ty().and_then(|ty| ty.size().ok()) {
+            Some(size) => size,
+            None => self.symbol.length.into(),
+        }
+    }
+}
+
+impl Modules {
+    /// The symbols that fit `module!symbol`, both patterns, module by module in the order of their
+    /// addresses. A leading underscore of the symbol's pattern stands for any number of them
+    /// ("x (Examine Symbols)"). Without a `!` nothing fits.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let modules = lab.modules();
+    /// let names: Vec<_> = modules.examine("*!zwdevice*").iter().map(|one| one.name()).collect();
+    /// assert!(names.contains(&"ntdll!ZwDeviceIoControlFile".to_string()));
+    /// assert!(modules.examine("NtClose").is_empty());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn examine(&self, pattern: &str) -> Vec<Found<'_>> {
+        let Some((module, symbol)) = pattern.split_once('!') else {
+            return Vec::new();
+        };
+        let modules = Pattern::new(module);
+        let symbol = match symbol.strip_prefix('_') {
+            Some(rest) => Pattern::new(&format!("_#{}", rest.trim_start_matches('_'))),
+            None => Pattern::new(symbol),
+        };
+        let mut found = Vec::new();
+        for module in self.iter().filter(|module| modules.matches(module.name())) {
+            let fitting = module
+                .symbols()
+                .iter()
+                .filter(|one| symbol.matches(&one.display_name()));
+            found.extend(fitting.map(|symbol| Found {
+                module,
+                symbol,
+                address: module.base() + symbol.rva,
+            }));
+        }
+        found
+    }
+}
