@@ -27,6 +27,7 @@ mod registry;
 mod requests;
 mod saved_lab;
 mod shared_user_data;
+mod step;
 mod unprovided;
 mod user_process;
 

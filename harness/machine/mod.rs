@@ -17,6 +17,7 @@ mod ram;
 mod ring_gate;
 mod saved_memory;
 mod snapshot;
+mod step;
 pub mod timer;
 mod unicorn;
 mod watching;
@@ -28,6 +29,7 @@ pub use interrupt::InterruptError;
 pub use ram::{GuestRam, MAXIMUM_RAM};
 pub use ring_gate::RingGate;
 pub use snapshot::Snapshot;
+pub use step::{DataAccess, Stepped};
 pub use unicorn::EngineError;
 pub(crate) use watching::SavedWatch;
 
@@ -35,7 +37,7 @@ use crate::address::{Pa, Va};
 use crate::memory::{FaultReason, MemoryFault, ReadMemory, WriteMemory, pages};
 use crate::registers::{Gpr, Registers};
 use paging::translate;
-use probe::{Probe, Tracer};
+use probe::Probe;
 use std::any::Any;
 pub(crate) use unicorn::find_sites as find_task_priority_sites;
 use unicorn::{Engine, Msr, TableRegister, TaskPriority};
@@ -150,6 +152,7 @@ impl Machine {
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
         self.broken.map_or(Ok(()), Err)?;
         self.settle_fault()?;
+        self.engine.no_step()?;
         let charged = self.charged();
         loop {
             let limit = work_limit.saturating_sub(self.charged() - charged);
@@ -359,34 +362,6 @@ impl Machine {
     pub fn probe_mut<P: Probe>(&mut self) -> Option<&mut P> {
         let probe: &mut dyn Any = self.engine.probe_mut().as_deref_mut()?;
         probe.downcast_mut()
-    }
-
-    /// Has a tracer see every instruction from now on, in place of the one before, and gives that one
-    /// back.
-    ///
-    /// # Errors
-    /// The engine refuses.
-    ///
-    /// ```
-    /// use poolhit::{Lab, machine::probe::{Observed, Tracer}};
-    ///
-    /// struct Print;
-    /// impl Tracer for Print {
-    ///     fn instruction(&mut self, guest: &Observed<'_>) {
-    ///         println!("{:x}", guest.rip());
-    ///     }
-    /// }
-    /// let mut lab = Lab::builder().build()?;
-    /// lab.machine_mut().set_tracer(Some(Box::new(Print)))?;
-    /// lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x74736554])?;
-    /// assert!(lab.machine_mut().set_tracer(None)?.is_some());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn set_tracer(
-        &mut self,
-        tracer: Option<Box<dyn Tracer>>,
-    ) -> Result<Option<Box<dyn Tracer>>, EngineError> {
-        self.engine.set_tracer(tracer)
     }
 
     /// A hash of what the guest can see: memory, integer, floating-point and vector registers, system

@@ -1,6 +1,6 @@
-//! Watchers of a machine: see [`Watcher`].
+//! Watchers and tracers of a machine: see [`Watcher`] and [`Tracer`].
 
-use super::probe::Watcher;
+use super::probe::{Tracer, Watcher};
 use super::{EngineError, Machine, unicorn};
 use crate::address::Va;
 use std::any::Any;
@@ -19,6 +19,34 @@ impl fmt::Debug for SavedWatch {
 }
 
 impl Machine {
+    /// Has a tracer see every instruction from now on, in place of the one before, and gives that one
+    /// back.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    ///
+    /// ```
+    /// use poolhit::{Lab, machine::probe::{Observed, Tracer}};
+    ///
+    /// struct Print;
+    /// impl Tracer for Print {
+    ///     fn instruction(&mut self, guest: &Observed<'_>) {
+    ///         println!("{:x}", guest.rip());
+    ///     }
+    /// }
+    /// let mut lab = Lab::builder().build()?;
+    /// lab.machine_mut().set_tracer(Some(Box::new(Print)))?;
+    /// lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x74736554])?;
+    /// assert!(lab.machine_mut().set_tracer(None)?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_tracer(
+        &mut self,
+        tracer: Option<Box<dyn Tracer>>,
+    ) -> Result<Option<Box<dyn Tracer>>, EngineError> {
+        self.engine.set_tracer(tracer)
+    }
+
     /// Has a watcher see the guest reach these instructions, in place of the one before, and gives that
     /// one back.
     ///
