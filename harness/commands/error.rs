@@ -94,8 +94,8 @@ pub enum ExecuteError {
     /// A breakpoint's commands could not be executed. The guest stays where it is.
     #[error("{error}\n{location}")]
     AtBreakpoint {
-        /// The breakpoint's number.
-        number: usize,
+        /// The breakpoint's number; none for the commands at the end of steps.
+        number: Option<usize>,
         /// Why they could not.
         error: Box<ExecuteError>,
         /// Where the guest is: the symbol's line, and the instruction.
@@ -107,6 +107,9 @@ pub enum ExecuteError {
     /// A type cannot be listed, or not to the listing's end.
     #[error(transparent)]
     Listing(#[from] ListingError),
+    /// The function that the guest is in has no caller.
+    #[error("the current function returns to nobody")]
+    NoCaller,
     /// The output is gone.
     #[error("the output cannot be written to")]
     Output(#[from] fmt::Error),
@@ -159,7 +162,7 @@ impl ExecuteError {
     }
 
     /// The error as one of a breakpoint's commands. An output that is gone stays what it is.
-    pub(super) fn at_breakpoint(self, number: usize, session: &Session, at: Va) -> ExecuteError {
+    pub(super) fn at_breakpoint(self, number: Option<usize>, session: &Session, at: Va) -> ExecuteError {
         if matches!(self, ExecuteError::Output(_)) {
             return self;
         }

@@ -3,14 +3,21 @@
 //! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
 //! is also to be had as values from [`Session`]'s methods.
 
-mod clear_breakpoints;
+mod break_on_access;
+mod breakpoint_numbers;
+mod breakpoint_options;
+mod change_breakpoints;
+mod context;
 mod display;
 mod display_type;
 mod enter;
 mod error;
+mod exception_record;
 mod evaluate;
 mod for_each_module;
+mod frame;
 mod go;
+mod go_up;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
@@ -21,14 +28,17 @@ mod pool_used;
 mod pool_validate;
 mod quit;
 mod registers;
+mod renumber_breakpoints;
 pub mod search;
 mod set_breakpoint;
 mod stack;
+mod step;
 mod unassemble;
 
 pub use error::ExecuteError;
 
 use crate::debugger::command_line::commands;
+use crate::debugger::control::Motion;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
 use crate::report::{location::write_location, stop::write_stop};
@@ -49,17 +59,27 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-static COMMANDS: [(&str, Run); 31] = [
+static COMMANDS: [(&str, Run); 58] = [
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
     ("!poolfind", pool_find::run),
     ("!poolused", pool_used::run),
     ("!poolval", pool_validate::run),
+    (".cxr", context::run_record),
+    (".exr", exception_record::run),
+    (".frame", frame::run),
     (".lines", lines::run),
+    (".trap", context::run_trap_frame),
     ("?", evaluate::run),
-    ("bc", clear_breakpoints::run),
+    ("ba", break_on_access::run),
+    ("bc", change_breakpoints::run::<{ change_breakpoints::CLEAR }>),
+    ("bd", change_breakpoints::run::<{ change_breakpoints::DISABLE }>),
+    ("be", change_breakpoints::run::<{ change_breakpoints::ENABLE }>),
     ("bl", list_breakpoints::run),
-    ("bp", set_breakpoint::run),
+    ("bm", set_breakpoint::run_matching),
+    ("bp", set_breakpoint::run::<false>),
+    ("br", renumber_breakpoints::run),
+    ("bu", set_breakpoint::run::<true>),
     ("db", display::run::<1, true>),
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
@@ -74,12 +94,29 @@ static COMMANDS: [(&str, Run); 31] = [
     ("ew", enter::run::<2>),
     ("eza", enter::run_string::<false, true>),
     ("ezu", enter::run_string::<true, true>),
-    ("g", go::run),
+    ("g", go::run::<false>),
+    ("gc", go::run_as_before),
+    ("gh", go::run::<true>),
+    ("gn", go::run::<false>),
+    ("gu", go_up::run),
     ("k", stack::run),
     ("lm", list_modules::run),
+    ("p", step::run::<true, { step::COUNT }>),
+    ("pa", step::run_to::<true>),
+    ("pc", step::run::<true, { step::CALL }>),
+    ("pct", step::run::<true, { step::CALL_OR_RETURN }>),
+    ("ph", step::run::<true, { step::BRANCH }>),
+    ("pt", step::run::<true, { step::RETURN }>),
     ("q", quit::run),
     ("r", registers::run),
     ("s", search::run),
+    ("t", step::run::<false, { step::COUNT }>),
+    ("ta", step::run_to::<false>),
+    ("tb", step::run::<false, { step::TAKEN_BRANCH }>),
+    ("tc", step::run::<false, { step::CALL }>),
+    ("tct", step::run::<false, { step::CALL_OR_RETURN }>),
+    ("th", step::run::<false, { step::BRANCH }>),
+    ("tt", step::run::<false, { step::RETURN }>),
     ("u", unassemble::run),
 ];
 
@@ -106,9 +143,12 @@ fn find(name: &str) -> Option<&'static (&'static str, Run)> {
     if name == "eD" {
         return None;
     }
-    COMMANDS
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+    let exact = |name: &str| {
+        COMMANDS
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    exact(name).or_else(|| exact(step::without_option(name).or(stack::without_options(name))?))
 }
 
 /// The names of all commands, as typed at the prompt, in ASCII order.
@@ -191,8 +231,9 @@ impl Session {
     ) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
         let name = &command[..name_length(command)];
-        if let Some((_, run)) = find(name) {
-            cursor.eat(name);
+        if let Some((known, run)) = find(name) {
+            // Options follow some names without a space.
+            cursor.eat(known);
             return run(self, &mut cursor, out);
         }
         match name.strip_prefix('!') {
@@ -207,47 +248,74 @@ impl Session {
     /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
     /// does not.
     fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        let flow = self.go_on_passing(out);
+        let motion = self.control.next.take().unwrap_or_default();
+        let flow = self.go_on_passing(motion, out);
         // Whoever goes on without commands stops.
         self.pass_at(Default::default());
         flow
     }
 
-    fn go_on_passing(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        let mut points = self.passing_points();
-        self.pass_at(points.clone());
+    fn go_on_passing(
+        &mut self,
+        mut motion: Motion,
+        out: &mut dyn Write,
+    ) -> Result<Flow, ExecuteError> {
+        let mut points = Default::default();
         loop {
-            let stop = self.resume();
-            self.write_run_output(out)?;
-            let stop = stop?;
-            let StopReason::Breakpoint { number } = stop.reason else {
-                return self.report(&stop, out);
+            // The commands may have been about breakpoints, or source lines. Where the guest goes to a
+            // place, it has to be looked whether it is there.
+            let now = match &motion {
+                Motion::Go(places) if places.is_empty() => self.passing_points(),
+                _ => Default::default(),
             };
-            let breakpoint = self.breakpoints().at(stop.address);
-            let command = breakpoint.map(|one| one.command.clone());
-            match command.filter(|command| !command.is_empty()) {
-                None => return self.report(&stop, out),
-                Some(command) => match self
-                    .execute_at_breakpoint(&command, out)
-                    .map_err(|error| error.at_breakpoint(number, self, stop.address))?
-                {
-                    Flow::Go => {
-                        self.charge_stop();
-                        // The commands may have been about breakpoints, or source lines.
-                        let now = self.passing_points();
-                        if now != points {
-                            points.clone_from(&now);
-                            self.pass_at(now);
-                        }
+            if now != points {
+                points.clone_from(&now);
+                self.pass_at(now);
+            }
+            let advanced = self.advance(&mut motion);
+            self.write_run_output(out)?;
+            let (stop, ended) = advanced?;
+            if !ended {
+                step::show(self, &motion, &stop, out)?;
+                continue;
+            }
+            let (command, number) = match stop.reason {
+                StopReason::Breakpoint { number } if !self.control.stepped_onto => {
+                    (self.breakpoint_commands(number)?, Some(number))
+                }
+                StopReason::Step => (step::command(&motion), None),
+                _ => return self.report(&stop, out),
+            };
+            if command.is_empty() {
+                return self.report(&stop, out);
+            }
+            let flow = self.execute_at_breakpoint(&command, out);
+            match flow.map_err(|error| error.at_breakpoint(number, self, stop.address))? {
+                Flow::Go => {
+                    self.charge_stop();
+                    match self.control.next.take() {
+                        Some(Motion::Same) => {}
+                        other => motion = other.unwrap_or_default(),
                     }
-                    Flow::Quit => return Ok(Flow::Quit),
-                    Flow::Stay => {
-                        write_location(out, self, stop.address)?;
-                        return Ok(Flow::Stay);
-                    }
-                },
+                }
+                Flow::Quit => return Ok(Flow::Quit),
+                Flow::Stay => {
+                    write_location(out, self, stop.address)?;
+                    return Ok(Flow::Stay);
+                }
             }
         }
+    }
+
+    /// The commands of a breakpoint that has stopped the guest; one that does so once is gone then.
+    fn breakpoint_commands(&mut self, number: usize) -> Result<String, ExecuteError> {
+        let Some(breakpoint) = self.breakpoints().get(number).cloned() else {
+            return Ok(String::new());
+        };
+        if breakpoint.options.once {
+            self.clear_breakpoint(number)?;
+        }
+        Ok(breakpoint.command)
     }
 
     /// Executes a breakpoint's commands, up to the one that lets the guest go on.
@@ -275,6 +343,10 @@ impl Session {
             && let Some(key) = self.break_in_echo.take()
         {
             writeln!(out, "{key}")?;
+        }
+        if stop.reason == StopReason::Step && self.control.shows_registers {
+            registers::run(self, &mut Cursor::new(""), out)?;
+            return Ok(Flow::Stay);
         }
         write_stop(out, self, stop)?;
         Ok(Flow::Stay)

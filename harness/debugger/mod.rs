@@ -3,9 +3,12 @@
 
 mod attachment;
 pub mod breakpoint;
+mod breakpoint_hit;
+mod breakpoint_set;
 pub mod call_site;
 pub mod command_line;
 mod context;
+pub(crate) mod control;
 pub mod cursor;
 pub mod expression;
 pub(crate) mod printed;
@@ -16,10 +19,15 @@ mod run;
 pub mod search;
 pub mod session;
 mod source;
+pub mod stack_frame;
+mod step;
+pub mod steps;
 pub mod stop;
 
 pub use breakpoint::{Breakpoint, Breakpoints};
 pub use call_site::{CallSite, CallStack};
 pub use printed::PRINTED_LIMIT;
 pub use session::{STOP_WORK, Session, SessionError};
+pub use stack_frame::StackFrame;
+pub use steps::{StepEnd, Steps};
 pub use stop::{Stop, StopReason};

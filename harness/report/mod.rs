@@ -1,10 +1,12 @@
 //! Values turned into the text that WinDbg shows for them.
 
+pub mod exception;
 pub mod json;
 pub mod leaks;
 pub mod location;
 pub mod pool;
 pub mod pool_used;
 pub mod stack;
+pub mod stack_columns;
 pub mod stop;
 pub mod typed;
