@@ -43,7 +43,11 @@ pub(super) fn run(
         Some(DataAccess::Port) => [1, 2, 4].contains(&size),
         Some(_) => [1, 2, 4, 8].contains(&size),
     };
-    if !fits || arguments.rest().starts_with(|c: char| !c.is_whitespace() && c != '/') {
+    if !fits
+        || arguments
+            .rest()
+            .starts_with(|c: char| !c.is_whitespace() && c != '/')
+    {
         return Err(arguments.error(CommandErrorKind::Range).into());
     }
     let mut options = BreakpointOptions::default();

@@ -6,6 +6,7 @@ use super::breakpoint_numbers::parse_number;
 use crate::address::Va;
 use crate::debugger::breakpoint::{BreakpointOptions, StackDepth};
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::expression::evaluate;
 use crate::debugger::{Breakpoint, Session};
 use std::fmt::Write;
 
@@ -35,10 +36,10 @@ pub(super) fn next_options(
         arguments.eat(&format!("/{option}"));
         match option {
             '1' => options.once = true,
-            'p' => options.process = Some(Va(arguments.next_expression(session)?)),
-            't' => options.thread = Some(Va(arguments.next_expression(session)?)),
+            'p' => options.process = Some(Va(next_value(session, arguments)?)),
+            't' => options.thread = Some(Va(next_value(session, arguments)?)),
             'c' | 'C' if options.depth.is_none() => {
-                let depth = arguments.next_expression(session)?;
+                let depth = next_value(session, arguments)?;
                 options.depth = Some(match option {
                     'c' => StackDepth::Below(depth),
                     _ => StackDepth::Above(depth),
@@ -55,6 +56,17 @@ pub(super) fn next_options(
         }
     }
     Ok(found)
+}
+
+/// An expression without spaces: the `/` of the next option would be a division.
+fn next_value(session: &Session, arguments: &mut Cursor<'_>) -> Result<u64, ExecuteError> {
+    let mut ahead = arguments.clone();
+    let Some(word) = ahead.next_word() else {
+        return Ok(arguments.next_expression(session)?);
+    };
+    let value = evaluate(word, session)?;
+    *arguments = ahead;
+    Ok(value)
 }
 
 /// Reads the passes and the commands, to the end.

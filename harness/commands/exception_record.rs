@@ -32,7 +32,8 @@ pub(super) fn run(
     let (code, flags) = (codes as u32, (codes >> 32) as u32);
     let address = Va(word(0x10)?);
     let count = (word(0x18)? as u32).min(PARAMETERS);
-    let parameters: Result<Vec<u64>, _> = (0..u64::from(count)).map(|n| word(0x20 + n * 8)).collect();
+    let parameters: Result<Vec<u64>, _> =
+        (0..u64::from(count)).map(|n| word(0x20 + n * 8)).collect();
     let parameters = parameters?;
     write!(out, "ExceptionAddress: {:016x}", address.0)?;
     match session.modules().nearest(address) {

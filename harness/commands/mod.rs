@@ -3,17 +3,19 @@
 //! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
 //! is also to be had as values from [`Session`]'s methods.
 
+mod analyze;
 mod break_on_access;
 mod breakpoint_numbers;
 mod breakpoint_options;
+mod bug_check;
 mod change_breakpoints;
 mod context;
 mod display;
 mod display_type;
 mod enter;
 mod error;
-mod exception_record;
 mod evaluate;
+mod exception_record;
 mod for_each_module;
 mod frame;
 mod go;
@@ -59,12 +61,14 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-static COMMANDS: [(&str, Run); 58] = [
+static COMMANDS: [(&str, Run); 60] = [
+    ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
     ("!poolfind", pool_find::run),
     ("!poolused", pool_used::run),
     ("!poolval", pool_validate::run),
+    (".bugcheck", bug_check::run),
     (".cxr", context::run_record),
     (".exr", exception_record::run),
     (".frame", frame::run),
@@ -72,9 +76,18 @@ static COMMANDS: [(&str, Run); 58] = [
     (".trap", context::run_trap_frame),
     ("?", evaluate::run),
     ("ba", break_on_access::run),
-    ("bc", change_breakpoints::run::<{ change_breakpoints::CLEAR }>),
-    ("bd", change_breakpoints::run::<{ change_breakpoints::DISABLE }>),
-    ("be", change_breakpoints::run::<{ change_breakpoints::ENABLE }>),
+    (
+        "bc",
+        change_breakpoints::run::<{ change_breakpoints::CLEAR }>,
+    ),
+    (
+        "bd",
+        change_breakpoints::run::<{ change_breakpoints::DISABLE }>,
+    ),
+    (
+        "be",
+        change_breakpoints::run::<{ change_breakpoints::ENABLE }>,
+    ),
     ("bl", list_breakpoints::run),
     ("bm", set_breakpoint::run_matching),
     ("bp", set_breakpoint::run::<false>),

@@ -82,7 +82,9 @@ fn frames_shown(breakpoint: &Breakpoint) -> Option<usize> {
     let mut commands = commands(&breakpoint.command).ok()?;
     let (stack, go) = (commands.next()?, commands.next()?);
     // From a breakpoint that is come to freely, `gc` goes on as `g` does.
-    let goes = ["g", "gc"].iter().any(|one| go.trim().eq_ignore_ascii_case(one));
+    let goes = ["g", "gc"]
+        .iter()
+        .any(|one| go.trim().eq_ignore_ascii_case(one));
     let plain = goes && commands.next().is_none();
     plain.then(|| super::stack::constant_count(stack)).flatten()
 }

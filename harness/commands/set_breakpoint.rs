@@ -118,7 +118,9 @@ fn functions(session: &Session, pattern: &str, data_too: bool) -> Vec<(Va, Strin
         for known in one.symbols().iter() {
             let name = known.display_name();
             let code = one.image().is_none_or(|image| {
-                image.section_at(known.rva).is_some_and(|section| section.executable)
+                image
+                    .section_at(known.rva)
+                    .is_some_and(|section| section.executable)
             });
             if matches(symbol, &name) && (code || data_too) && found.len() <= MATCHES {
                 found.push((one.base() + known.rva, format!("{}!{name}", one.name())));

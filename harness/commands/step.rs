@@ -129,6 +129,7 @@ fn begin(
         steps,
         left: steps.count.max(1),
         command,
+        under_way: None,
     });
     Ok(Flow::Go)
 }

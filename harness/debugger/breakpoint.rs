@@ -303,7 +303,10 @@ mod tests {
         }
         assert_eq!(breakpoints.set(Va(u64::MAX), ""), None);
         let one = Breakpoint::new(Va(0), "");
-        assert_eq!(Breakpoints::default().add(one, Some(BREAKPOINT_LIMIT)), None);
+        assert_eq!(
+            Breakpoints::default().add(one, Some(BREAKPOINT_LIMIT)),
+            None
+        );
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl Session {
     pub(super) fn fits(&self, breakpoint: &Breakpoint) -> bool {
         let options = &breakpoint.options;
         let is = |wanted: Option<Va>, here: Option<Va>| wanted.is_none() || wanted == here;
-        if !is(options.thread, self.current_thread()) || !is(options.process, self.current_process())
+        if !is(options.thread, self.current_thread())
+            || !is(options.process, self.current_process())
         {
             return false;
         }
@@ -92,6 +93,7 @@ impl Session {
         };
         // An expression that has no value here does not keep the guest from stopping.
         let condition = options.condition.as_deref();
-        deep_enough && condition.is_none_or(|text| evaluate(text, self).map_or(true, |one| one != 0))
+        deep_enough
+            && condition.is_none_or(|text| evaluate(text, self).map_or(true, |one| one != 0))
     }
 }

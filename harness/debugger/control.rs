@@ -16,6 +16,8 @@ pub(crate) enum Motion {
         left: u64,
         /// The commands to execute at their end.
         command: String,
+        /// Where the step ends that a breakpoint has come into.
+        under_way: Option<Place>,
     },
     /// As before the breakpoint whose commands go on (`gc`).
     Same,
@@ -34,6 +36,7 @@ impl Motion {
             steps,
             left,
             command: String::new(),
+            under_way: None,
         }
     }
 }

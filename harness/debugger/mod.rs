@@ -1,6 +1,7 @@
 //! The debugger: a session over a lab, its breakpoints and stops, and how command lines,
 //! expressions and address ranges are read.
 
+pub mod analysis;
 mod attachment;
 pub mod breakpoint;
 mod breakpoint_hit;

@@ -1,8 +1,8 @@
 //! A debugging session over a lab: going on to the next stop, breakpoints, memory, stacks.
 
 use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoints};
-use super::control::Control;
 use super::call_site::CallStack;
+use super::control::Control;
 use super::printed::Printed;
 use super::stop::{Stop, StopReason};
 use crate::address::Va;

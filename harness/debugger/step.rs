@@ -125,13 +125,19 @@ impl Session {
                 self.pass_break_instruction()?;
                 self.run_to(places)
             }
-            Motion::Step { steps, left, .. } => {
+            Motion::Step {
+                steps,
+                left,
+                under_way,
+                ..
+            } => {
                 self.start_motion();
                 let before = self.instruction(self.lab.machine().instruction_pointer());
-                let exit = self.take_step(steps.over);
+                let exit = self.take_step(steps.over, under_way);
                 self.budget_end = self.budget_end.map(|end| end.saturating_sub(STEP_WORK));
                 let at = self.instruction(self.lab.machine().instruction_pointer());
                 if matches!(exit, Ok(Exit::Step)) {
+                    *under_way = None;
                     let jumped = at.address != before.next_address();
                     *left -= u64::from(steps.end_at(&at, jumped));
                     if *left > 0 {
@@ -149,8 +155,16 @@ impl Session {
         Ok((self.note_stop(exit), true))
     }
 
-    /// One step. `Exit::Step` if nothing else has stopped the guest.
-    fn take_step(&mut self, over: bool) -> Result<Exit, SessionError> {
+    /// One step, or the rest of one. `Exit::Step` if nothing else has stopped the guest.
+    fn take_step(
+        &mut self,
+        over: bool,
+        under_way: &mut Option<Place>,
+    ) -> Result<Exit, SessionError> {
+        if let Some(end) = *under_way {
+            self.pass_break_instruction()?;
+            return self.run_to(&[end]);
+        }
         if self.pass_break_instruction()? {
             let here = self.lab.machine().instruction_pointer();
             if self.breakpoints.at(here).is_none() {
@@ -163,11 +177,13 @@ impl Session {
         let registers = self.lab.machine().registers();
         let instruction = self.instruction(registers.rip());
         if over && is_stepped_over(&instruction) {
-            return self.run_to(&[Place {
+            let end = Place {
                 address: instruction.next_address(),
                 stack: Some(registers.rsp()),
                 thread: self.current_thread(),
-            }]);
+            };
+            *under_way = Some(end);
+            return self.run_to(&[end]);
         }
         let exit = self.take_instruction()?;
         Ok(self.step_onto(exit))

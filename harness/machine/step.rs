@@ -76,7 +76,8 @@ impl Machine {
             });
         }
         let at_next = |fault: &super::Fault| {
-            fault.accessed == Some(fault.address) && executed.is_some_and(|at| at != fault.address.0)
+            fault.accessed == Some(fault.address)
+                && executed.is_some_and(|at| at != fault.address.0)
         };
         let exit = match exit {
             // The instruction has gone to where none can be fetched, which is for the next step.
@@ -158,6 +159,9 @@ impl Machine {
 
     fn watched_but(&self, number: usize) -> Vec<WatchedData> {
         let watched = self.engine.watched_data().iter();
-        watched.filter(|one| one.number != number).copied().collect()
+        watched
+            .filter(|one| one.number != number)
+            .copied()
+            .collect()
     }
 }

@@ -45,6 +45,28 @@ pub fn write_columns(
     columns: &StackColumns,
 ) -> fmt::Result {
     write_header(out, columns)?;
+    write_rows(out, frames, columns)
+}
+
+/// The same without the line above the columns, as analyses show it.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{Lab, Session, report::stack_columns::{StackColumns, write_rows}};
+/// let session = Session::new(Lab::builder().build()?);
+/// let frames = session.stack_frames(&session.registers(), 1);
+/// let mut text = String::new();
+/// write_rows(&mut text, &frames, &StackColumns { clean: true, ..StackColumns::default() })?;
+/// assert_eq!(text, "nt!DbgBreakPoint\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_rows(
+    out: &mut dyn Write,
+    frames: &[StackFrame],
+    columns: &StackColumns,
+) -> fmt::Result {
     let mut below = None;
     for (number, frame) in frames.iter().enumerate() {
         let site = &frame.site;

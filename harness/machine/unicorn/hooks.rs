@@ -2,8 +2,8 @@
 
 use super::devices;
 use super::observed::{Observed, RamView};
-use super::stepping::{self, Stepping};
 use super::registers::{Handle, Integers};
+use super::stepping::{self, Stepping};
 use super::task_priority::TaskPriority;
 use super::watches::Watches;
 use super::watching::{self, Watch, reach};
@@ -305,7 +305,10 @@ fn pass_break_instruction(uc: &mut Unicorn<'_, State>) -> bool {
 /// An instruction is about to execute, and someone wants to see every one.
 pub fn on_instruction(uc: &mut Unicorn<'_, State>, address: u64) {
     let state = uc.get_data_mut();
-    if state.aside || state.exit.is_some() || state.panic.is_some() || state.ends_in_front_of(address)
+    if state.aside
+        || state.exit.is_some()
+        || state.panic.is_some()
+        || state.ends_in_front_of(address)
     {
         return;
     }

@@ -154,7 +154,13 @@ fn on_access(uc: &mut Unicorn<'_, State>, kind: MemType, at: u64, size: usize) {
         kind && at.wrapping_sub(one.address).wrapping_add(WIDEST) % PAGE_SIZE
             < one.length + 2 * WIDEST
     };
-    let found: Vec<WatchedData> = state.stepping.watched.iter().filter(near).copied().collect();
+    let found: Vec<WatchedData> = state
+        .stepping
+        .watched
+        .iter()
+        .filter(near)
+        .copied()
+        .collect();
     if found.is_empty() {
         return;
     }
@@ -209,7 +215,9 @@ impl Engine {
     fn see_every_instruction(&mut self) -> Result<(), EngineError> {
         self.uc.get_data_mut().stepping.used = None;
         if self.every.is_none() {
-            let hook = self.uc.add_code_hook(1, 0, |uc, address, _| on_every(uc, address));
+            let hook = self
+                .uc
+                .add_code_hook(1, 0, |uc, address, _| on_every(uc, address));
             self.every = Some(hook.refused("see every instruction")?);
             self.code_changed()?;
         }
@@ -260,7 +268,11 @@ mod tests {
             (0xff0, 0x40, true),
             (u64::MAX, 8, false),
         ] {
-            assert_eq!(watched.overlaps(0x1000, start, length), expected, "{start:x}");
+            assert_eq!(
+                watched.overlaps(0x1000, start, length),
+                expected,
+                "{start:x}"
+            );
         }
     }
 
