@@ -5,6 +5,7 @@
 //! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
 //! database. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
 
+use super::context::NOTE;
 use super::{ExecuteError, Flow, registers};
 use crate::address::Va;
 use crate::debugger::analysis::{Analysis, StackSource};
@@ -133,6 +134,7 @@ fn write_details(
         StackSource::Processor => "kb".to_string(),
         StackSource::TrapFrame(at) => {
             writeln!(out, "TRAP_FRAME:  {at} -- (.trap {:#x})", at.0)?;
+            out.write_str(NOTE)?;
             format!(".trap {:#x} ; kb", at.0)
         }
         StackSource::Context(at) => {

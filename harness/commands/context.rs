@@ -13,7 +13,7 @@ use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::registers::Registers;
 use std::fmt::Write;
 
-const NOTE: &str = "\
+pub(super) const NOTE: &str = "\
 NOTE: The trap frame does not contain all registers.
 Some register values may be zeroed or incorrect.
 ";

@@ -4,7 +4,7 @@
 //! From a break instruction (`int 3` in the guest's own code) it goes on behind the instruction,
 //! unless that has been patched; a breakpoint at the current instruction does not stop it again.
 //!
-//! `gh` is the same, but that the addresses stop the current thread alone; an exception is taken for
+//! `ga` is the same: it asks for breakpoints of the processor's. `gh` is the same, but that the addresses stop the current thread alone; an exception is taken for
 //! handled: its instruction is executed again. `gn` does not take it so. `gc`, among a breakpoint's
 //! commands, goes on as the guest did before: if `p` led over the breakpoint, with that `p`.
 //!
@@ -27,8 +27,6 @@ pub(super) fn run<const THREAD: bool>(
     arguments: &mut Cursor<'_>,
     _out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    // `ga`: by the processor's breakpoints, which are the same here.
-    let _ = arguments.rest().starts_with(['a', 'A']) && arguments.eat("a");
     let start = next_start(session, arguments)?;
     let mut places = Vec::new();
     while !arguments.at_end() {

@@ -61,7 +61,7 @@ pub enum Flow {
 type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, ExecuteError>;
 
 /// The commands by name. Names are compared without case, as WinDbg does.
-static COMMANDS: [(&str, Run); 60] = [
+static COMMANDS: [(&str, Run); 61] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -108,6 +108,7 @@ static COMMANDS: [(&str, Run); 60] = [
     ("eza", enter::run_string::<false, true>),
     ("ezu", enter::run_string::<true, true>),
     ("g", go::run::<false>),
+    ("ga", go::run::<false>),
     ("gc", go::run_as_before),
     ("gh", go::run::<true>),
     ("gn", go::run::<false>),

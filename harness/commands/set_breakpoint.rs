@@ -52,7 +52,7 @@ pub(super) fn run<const DEFERRED: bool>(
     let symbol = start[..start.len() - arguments.rest().len()].trim();
     let command = finish(session, arguments, &mut options)?;
     let deferred = DEFERRED || address.is_none();
-    if address.is_none() {
+    if address.is_none() && !DEFERRED {
         writeln!(
             out,
             "Bp expression '{symbol}' could not be resolved, adding deferred bp"

@@ -13,7 +13,7 @@
 //!
 //! The rules are those of the debugger's manual, on the pages of these commands ("t (Trace)", "pa (Step
 //! to Address)", "tc (Trace to Next Call)" …). Each step is shown: the symbol, and the instruction that is
-//! next; for `tc`, `tt`, `tct` and `th` and those with `p` the last alone. The commands are executed at
+//! next; for `tc`, `tt`, `tct` and `th` and those with `p` the last alone, for `tb` those that went elsewhere. The commands are executed at
 //! the end of all steps, before the last is shown. `r` right behind the name has registers shown, or no
 //! more; at first they are not, as in WinDbg's window.
 //!
@@ -129,6 +129,7 @@ fn begin(
         steps,
         left: steps.count.max(1),
         command,
+        counted: false,
         under_way: None,
     });
     Ok(Flow::Go)
@@ -141,10 +142,11 @@ pub(super) fn show(
     stop: &Stop,
     out: &mut dyn Write,
 ) -> Result<(), ExecuteError> {
-    let Motion::Step { steps, .. } = motion else {
+    let Motion::Step { steps, counted, .. } = motion else {
         return Ok(());
     };
-    if !steps.shows_each() {
+    let branches = steps.end == StepEnd::TakenBranch && *counted;
+    if !steps.shows_each() && !branches {
         return Ok(());
     }
     // Text takes more of the host than the step does.

@@ -16,6 +16,8 @@ pub(crate) enum Motion {
         left: u64,
         /// The commands to execute at their end.
         command: String,
+        /// The last step has come to where they end, if not for the last time.
+        counted: bool,
         /// Where the step ends that a breakpoint has come into.
         under_way: Option<Place>,
     },
@@ -36,6 +38,7 @@ impl Motion {
             steps,
             left,
             command: String::new(),
+            counted: false,
             under_way: None,
         }
     }

@@ -128,6 +128,7 @@ impl Session {
             Motion::Step {
                 steps,
                 left,
+                counted,
                 under_way,
                 ..
             } => {
@@ -139,7 +140,8 @@ impl Session {
                 if matches!(exit, Ok(Exit::Step)) {
                     *under_way = None;
                     let jumped = at.address != before.next_address();
-                    *left -= u64::from(steps.end_at(&at, jumped));
+                    *counted = steps.end_at(&at, jumped);
+                    *left -= u64::from(*counted);
                     if *left > 0 {
                         self.collect_printed();
                         return Ok((self.note_stop(Exit::Step), false));

@@ -94,8 +94,7 @@ impl Steps {
 
     /// Whether each step is shown, or the last alone.
     pub(crate) fn shows_each(&self) -> bool {
-        use StepEnd::{Address, Count, TakenBranch};
-        matches!(self.end, Count | Address(_) | TakenBranch)
+        matches!(self.end, StepEnd::Count | StepEnd::Address(_))
     }
 }
 
