@@ -94,8 +94,8 @@ pub enum ExecuteError {
     /// A breakpoint's commands could not be executed. The guest stays where it is.
     #[error("{error}\n{location}")]
     AtBreakpoint {
-        /// The breakpoint's number; none for the commands at the end of steps.
-        number: Option<usize>,
+        /// The breakpoint's number.
+        number: usize,
         /// Why they could not.
         error: Box<ExecuteError>,
         /// Where the guest is: the symbol's line, and the instruction.
