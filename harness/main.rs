@@ -7,7 +7,7 @@ use poolhit::frontends::options::DEFAULT_BREAK_IN_AFTER;
 use poolhit::frontends::{
     self, DebugOptions, FrontendError, ImportsOptions, LeakFormat, LeaksError, LeaksOptions,
 };
-use poolhit::guest::{DEFAULT_MEMORY, UnprovidedPolicy};
+use poolhit::guest::{DEFAULT_MEMORY, REQUEST_WORK, UnprovidedPolicy};
 use poolhit::scenario::{MOST_REPEATS, Step};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ enum Format {
     Json,
     /// One page with tables and pictures
     Html,
-    /// A flame graph of the bytes outstanding
+    /// A flame graph of the bytes leaked and kept
     Svg,
     /// Folded stacks, for other flame graph programs
     Folded,
@@ -81,7 +81,8 @@ struct Leaks {
     /// for OUTLEN bytes; in the order given
     #[arg(long = "ioctl", value_name = "CODE[:INPUT[:OUTLEN]]")]
     ioctls: Vec<Step>,
-    /// Open this path instead of the driver's own symbolic link
+    /// Open this path instead of the driver's own symbolic link, for the requests and for steps that open
+    /// nothing
     #[arg(long, value_name = r"\\.\NAME")]
     device: Option<String>,
     /// Do all that N times: what grows from one time to the next is told from what does not
@@ -90,6 +91,14 @@ struct Leaks {
     /// Unload the driver at the end: all that it has left then leaks
     #[arg(long)]
     unload: bool,
+    #[arg(long, value_name = "WORK", help = format!(
+        "Stop a request after WORK bytes of code executed, a decimal number [default: {REQUEST_WORK}]"
+    ))]
+    budget: Option<u64>,
+    /// Name source files in annotations by their paths from DIR, the repository's folder where the driver
+    /// was compiled [default: $GITHUB_WORKSPACE]
+    #[arg(long, value_name = "DIR")]
+    source_root: Option<String>,
     /// Report only tags that fit PATTERN, with * and ?
     #[arg(long, value_name = "PATTERN")]
     tag: Option<String>,
@@ -120,6 +129,8 @@ impl From<Leaks> for LeaksOptions {
             ioctls: leaks.ioctls,
             repeat: leaks.repeat,
             unload: leaks.unload,
+            budget: leaks.budget,
+            source_root: leaks.source_root.or_else(workspace),
             tag: leaks.tag,
             returns: leaks.returns,
             memory: leaks.memory,
@@ -127,6 +138,13 @@ impl From<Leaks> for LeaksOptions {
             output: leaks.output,
         }
     }
+}
+
+/// The repository's folder in a job of GitHub Actions ("Variables reference", "Default environment
+/// variables").
+fn workspace() -> Option<String> {
+    let folder = std::env::var("GITHUB_WORKSPACE").ok();
+    folder.filter(|folder| !folder.is_empty())
 }
 
 #[derive(Args)]
@@ -265,6 +283,8 @@ fn main() -> ExitCode {
     };
     let flushed = |failed| match out.flush() {
         Ok(()) => Ok(failed),
+        // whoever read the output has seen enough; what came of the work is the same
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(failed),
         Err(error) => Err(LeaksError::Frontend(error.into())),
     };
     match result.and_then(flushed) {

@@ -162,12 +162,7 @@ impl ExecuteError {
     }
 
     /// The error as one of a breakpoint's commands. An output that is gone stays what it is.
-    pub(super) fn at_breakpoint(
-        self,
-        number: Option<usize>,
-        session: &Session,
-        at: Va,
-    ) -> ExecuteError {
+    pub(super) fn at_breakpoint(self, number: usize, session: &Session, at: Va) -> ExecuteError {
         if matches!(self, ExecuteError::Output(_)) {
             return self;
         }

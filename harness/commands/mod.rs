@@ -304,7 +304,10 @@ impl Session {
                 return self.report(&stop, out);
             }
             let flow = self.execute_at_breakpoint(&command, out);
-            match flow.map_err(|error| error.at_breakpoint(number, self, stop.address))? {
+            match flow.map_err(|error| match number {
+                Some(number) => error.at_breakpoint(number, self, stop.address),
+                None => error,
+            })? {
                 Flow::Go => {
                     self.charge_stop();
                     match self.control.next.take() {

@@ -1,85 +1,16 @@
 //! `poolhit leaks`: runs a driver, does to it what was asked for, and says what it leaks.
 
-use super::options::{FrontendError, image};
-use crate::guest::{Lab, LabBuilder};
-use crate::leaks::{LeakError, LeakFilter, LeakReport};
-use crate::report::leaks::{
-    to_flame_graph, to_folded, to_github, to_html, to_json, to_pprof, write_text,
-};
-use crate::scenario::{Outcome, RunError, Scenario, ScenarioError, ScenarioFile, Step};
-use crate::tag::{PatternError, TagPattern};
+use super::leak_format::LeakFormat;
+use super::leak_plan::Plan;
+use super::options::FrontendError;
+use crate::guest::{Lab, LabError, NtStatus, Win32Error};
+use crate::leaks::{Driver, LeakError, LeakReport};
+use crate::scenario::{Outcome, RunError, Scenario, ScenarioError, Step};
+use crate::tag::PatternError;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
-/// A form of the report.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum LeakFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs: `docs/leaks.schema.json`.
-    Json,
-    /// A page.
-    Html,
-    /// A flame graph of the bytes outstanding, as SVG.
-    Svg,
-    /// Stacks in one line each, for other programs that draw flame graphs.
-    Folded,
-    /// A profile for `go tool pprof` and others, compressed.
-    Pprof,
-    /// Annotations of GitHub Actions.
-    Github,
-}
-
-impl LeakFormat {
-    /// The form that a file's name asks for: `.txt`, `.json`, `.html`, `.svg`, `.folded`, `.pb.gz`.
-    ///
-    /// ```
-    /// use poolhit::frontends::LeakFormat;
-    /// assert_eq!(LeakFormat::of_file("out/leaks.pb.gz".as_ref()), Some(LeakFormat::Pprof));
-    /// assert_eq!(LeakFormat::of_file("leaks.doc".as_ref()), None);
-    /// ```
-    pub fn of_file(path: &Path) -> Option<LeakFormat> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let formats = [
-            (".txt", LeakFormat::Text),
-            (".json", LeakFormat::Json),
-            (".html", LeakFormat::Html),
-            (".svg", LeakFormat::Svg),
-            (".folded", LeakFormat::Folded),
-            (".pb.gz", LeakFormat::Pprof),
-        ];
-        let fits = |(end, _): &&(&str, LeakFormat)| name.ends_with(end);
-        formats.iter().find(fits).map(|(_, format)| *format)
-    }
-
-    /// The report in this form.
-    ///
-    /// ```
-    /// use poolhit::{Lab, frontends::LeakFormat};
-    /// let report = Lab::builder().track_leaks().build()?.leaks()?;
-    /// assert!(LeakFormat::Html.bytes(&report).starts_with(b"<!DOCTYPE html>"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn bytes(self, report: &LeakReport) -> Vec<u8> {
-        let text = match self {
-            LeakFormat::Text => {
-                let mut text = String::new();
-                let _ = write_text(&mut text, report); // a String takes all
-                text
-            }
-            LeakFormat::Json => to_json(report),
-            LeakFormat::Html => to_html(report),
-            LeakFormat::Svg => to_flame_graph(report),
-            LeakFormat::Folded => to_folded(report),
-            LeakFormat::Github => to_github(report),
-            LeakFormat::Pprof => return to_pprof(report),
-        };
-        text.into_bytes()
-    }
-}
+use std::path::PathBuf;
 
 /// The options of `poolhit leaks`.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +29,11 @@ pub struct LeaksOptions {
     pub repeat: Option<u32>,
     /// Whether the driver is unloaded at the end; the scenario may say so, too.
     pub unload: bool,
+    /// The most work that a request may take, in bytes of code executed; the scenario's, or
+    /// [`REQUEST_WORK`](crate::guest::REQUEST_WORK).
+    pub budget: Option<u64>,
+    /// The repository's folder where the driver was compiled: annotations name its files from there.
+    pub source_root: Option<String>,
     /// Only these tags.
     pub tag: Option<String>,
     /// Functions that only return a value: see
@@ -147,79 +83,46 @@ pub enum LeaksError {
         /// Why not.
         source: io::Error,
     },
-    /// There are requests, and it is not known to which device.
-    #[error("which device? {0}")]
+    /// A device is named, and nothing is done to it.
+    #[error("device {0}: no step uses it; each list of steps opens what it needs")]
     Device(String),
+    /// A function is to return a value, and the driver does not import it.
+    #[error("--return {0}: the driver does not import it")]
+    NotImported(String),
+    /// A request of the command line's failed each time.
+    #[error("{step} failed each time with error {} (status {status})", error.0)]
+    Failed {
+        /// The request, in words.
+        step: String,
+        /// What `GetLastError` gave first.
+        error: Win32Error,
+        /// The status behind it.
+        status: NtStatus,
+    },
     /// The driver did not come to the end of what was asked for.
     #[error("the run stopped: {0}")]
     Run(#[from] RunError),
+    /// Nothing is known to have leaked, but not all allocations are known.
+    #[error("whether it leaks cannot be told: not all allocations are in the report")]
+    Incomplete,
     /// There is no report.
     #[error(transparent)]
     Leaks(#[from] LeakError),
 }
 
-impl From<crate::guest::LabError> for LeaksError {
-    fn from(error: crate::guest::LabError) -> LeaksError {
+impl From<LabError> for LeaksError {
+    fn from(error: LabError) -> LeaksError {
         LeaksError::Frontend(FrontendError::Lab(error))
     }
 }
 
-/// What is to be done, as options and scenario say together.
-struct Plan {
-    driver: PathBuf,
-    pdb: Option<PathBuf>,
-    filter: LeakFilter,
-    scenario: Scenario,
-}
-
-fn plan(options: &LeaksOptions) -> Result<Plan, LeaksError> {
-    let file = match &options.scenario {
-        None => ScenarioFile::default(),
-        Some(path) => ScenarioFile::read(path).map_err(|source| LeaksError::Scenario {
-            path: path.clone(),
-            source,
-        })?,
-    };
-    let pdb = match &options.driver {
-        // Another driver than the scenario's does not have its PDB.
-        Some(_) => options.pdb.clone(),
-        None => options.pdb.clone().or(file.pdb),
-    };
-    let driver = options.driver.clone().or(file.driver);
-    let driver = driver.ok_or(LeaksError::NoDriver)?;
-    let tags = match options.tag.clone().or(file.tag) {
-        None => None,
-        Some(pattern) => Some(
-            pattern
-                .parse::<TagPattern>()
-                .map_err(|source| LeaksError::Tag { pattern, source })?,
-        ),
-    };
-    let mut scenario = file.scenario;
-    scenario.steps.extend(options.ioctls.iter().cloned());
-    scenario.repeat = options.repeat.unwrap_or(scenario.repeat);
-    scenario.unload |= options.unload;
-    if options.device.is_some() {
-        scenario.device.clone_from(&options.device);
-    }
-    let name = driver.file_name().unwrap_or(driver.as_os_str());
-    Ok(Plan {
-        filter: LeakFilter {
-            tags,
-            driver: Some(name.to_string_lossy().into_owned()),
-            ..LeakFilter::default()
-        },
-        driver,
-        pdb,
-        scenario,
-    })
-}
-
 /// Runs the driver and writes its leaks to `out`, warnings and progress (on a terminal) to standard
-/// error. Gives whether something has leaked.
+/// error. Gives whether something has leaked. If something stops the driver on the way, the report is
+/// written as far as it goes.
 ///
 /// # Errors
-/// A file cannot be read or written, the driver cannot be loaded, or something stops it on the way.
+/// A file cannot be read or written, the driver cannot be loaded, a request fails each time, or something
+/// stops the driver on the way.
 ///
 /// ```
 /// use poolhit::frontends::{LeaksOptions, leaks};
@@ -235,69 +138,94 @@ pub fn leaks(options: &LeaksOptions, out: &mut dyn Write) -> Result<bool, LeaksE
     };
     let files: Vec<(PathBuf, LeakFormat)> =
         options.output.iter().map(form).collect::<Result<_, _>>()?;
-    let mut plan = plan(options)?;
-    let mut lab = builder(options, &plan)?.build()?;
-    choose_device(&lab, &mut plan.scenario)?;
-    let outcome = run(&plan.scenario, &mut lab)?;
-    warn(&outcome);
-    let report = lab.leaks_of(&plan.filter)?;
+    let plan = Plan::new(options)?;
+    let booted = plan.builder(options)?.boot()?;
+    let (lab, done) = match booted.stop_error() {
+        None => run(&plan, booted.lab),
+        Some(error) => stopped(booted.lab, error),
+    };
+    let report = match (lab.leaks_of(&plan.filter), done) {
+        (Ok(report), Ok(())) => Ok((named(report, &lab), Ok(()))),
+        // What stopped it may be why there is nothing to tell.
+        (Err(_), Err(error)) => Err(error),
+        (Err(error), Ok(())) => Err(error.into()),
+        (Ok(report), done @ Err(_)) => Ok((named(report, &lab), done)),
+    };
+    let (report, done) = report?;
+    let root = options.source_root.as_deref();
+    let mut written = Ok(());
     for (path, format) in files {
-        fs::write(&path, format.bytes(&report))
-            .map_err(|source| LeaksError::Write { path, source })?;
+        let result = fs::write(&path, format.bytes(&report, root));
+        written = written.and(result.map_err(|source| LeaksError::Write { path, source }));
     }
-    out.write_all(&options.format.bytes(&report))
-        .map_err(FrontendError::Io)?;
-    Ok(!report.is_clean())
-}
-
-fn builder(options: &LeaksOptions, plan: &Plan) -> Result<LabBuilder, LeaksError> {
-    let driver = image(&plan.driver, plan.pdb.as_deref())?;
-    let mut builder = Lab::builder().driver(driver).requester().track_leaks();
-    if let Some(mebibytes) = options.memory {
-        builder = builder.memory(mebibytes.saturating_mul(1 << 20));
+    match out.write_all(&options.format.bytes(&report, root)) {
+        // Whoever read the report has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        result => written = written.and(result.map_err(|error| FrontendError::Io(error).into())),
     }
-    for (name, value) in &options.returns {
-        builder = builder.return_constant(name, *value);
+    if let (Err(error), Err(_)) = (&written, &done) {
+        eprintln!("poolhit: {error}");
     }
-    Ok(builder)
-}
-
-/// The device that the steps go to, if nobody has named it: the driver's own link.
-fn choose_device(lab: &Lab, scenario: &mut Scenario) -> Result<(), LeaksError> {
-    if scenario.device.is_some() || scenario.steps.is_empty() || scenario.opens() {
-        return Ok(());
-    }
-    let links = lab.driver_links();
-    match &links[..] {
-        [link] => {
-            scenario.device = Some(link.clone());
-            Ok(())
-        }
-        [] => Err(LeaksError::Device(
-            "the driver has made no symbolic link; name a path with --device".into(),
-        )),
-        links => Err(LeaksError::Device(format!(
-            "choose one of {} with --device",
-            links.join(", ")
-        ))),
+    done.and(written)?;
+    match (report.is_clean(), report.is_complete()) {
+        (true, false) => Err(LeaksError::Incomplete),
+        (is_clean, _) => Ok(!is_clean),
     }
 }
 
-fn run(scenario: &Scenario, lab: &mut Lab) -> Result<Outcome, RunError> {
+/// A driver that never came to the program's requests: what it has until there it had from its start.
+fn stopped(mut lab: Lab, error: LabError) -> (Lab, Result<(), LeaksError>) {
+    if let Ok(tracker) = lab.leak_tracker_mut() {
+        tracker.mark_started();
+    }
+    (lab, Err(error.into()))
+}
+
+fn run(plan: &Plan, mut lab: Lab) -> (Lab, Result<(), LeaksError>) {
+    plan.warn(&lab);
+    let mut outcome = Outcome::default();
+    let result = run_scenario(&plan.scenario, &mut lab, &mut outcome);
+    let failed = plan.failed_always(&outcome);
+    warn(&outcome);
+    let result = result.map_err(LeaksError::from);
+    (lab, result.and(failed.map_or(Ok(()), Err)))
+}
+
+fn run_scenario(scenario: &Scenario, lab: &mut Lab, outcome: &mut Outcome) -> Result<(), RunError> {
     // Draws nothing unless standard error is a terminal.
     let bar = ProgressBar::new(scenario.repeat.into());
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} repetitions, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let outcome = scenario.run(lab, |done| bar.set_position(done.into()));
+    let result = scenario.run_noting(lab, outcome, |done| bar.set_position(done.into()));
     bar.finish_and_clear();
-    outcome
+    result
+}
+
+/// The report, with the driver that it was asked of even if that has not called the pool.
+fn named(mut report: LeakReport, lab: &Lab) -> LeakReport {
+    if report.drivers.is_empty() {
+        let image = &lab.images().driver;
+        let name = image.name();
+        report.drivers.push(Driver {
+            name: name.split('.').next().unwrap_or_default().to_owned(),
+            image_name: name.to_owned(),
+            base: lab.bases().driver,
+            size: image.image.size_of_image(),
+            unloaded: None,
+        });
+    }
+    report
 }
 
 fn warn(outcome: &Outcome) {
     for failure in &outcome.failures {
+        let what = match failure.error.0 {
+            0 => format!("status {}", failure.status),
+            code => format!("error {code} (status {})", failure.status),
+        };
         eprintln!(
-            "poolhit: {}: {} failed with error {} (status {}), {} times in all",
-            failure.place, failure.step, failure.error.0, failure.status, failure.times
+            "poolhit: {}: {} failed with {what}, {} times in all",
+            failure.place, failure.step, failure.times
         );
     }
 }

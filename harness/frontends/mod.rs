@@ -4,10 +4,13 @@
 pub mod console;
 pub mod demo;
 pub mod imports;
+mod leak_format;
+mod leak_plan;
 pub mod leaks;
 pub mod options;
 pub mod transcript;
 
 pub use imports::{ImportsOptions, imports};
-pub use leaks::{LeakFormat, LeaksError, LeaksOptions, leaks};
+pub use leak_format::LeakFormat;
+pub use leaks::{LeaksError, LeaksOptions, leaks};
 pub use options::{DebugOptions, FrontendError, debug, demo};

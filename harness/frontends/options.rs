@@ -88,12 +88,19 @@ fn open(path: &Path) -> Result<File, FrontendError> {
     })
 }
 
-/// An image with the PDB that is named, or the one beside it.
+/// An image with the PDB that is named, or the one beside it. One that nobody named and that does not fit
+/// is told of on standard error, and the image is used without.
 pub(super) fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, FrontendError> {
-    Ok(match pdb {
-        Some(_) => ImageFile::open_with_pdb(path, pdb)?,
-        None => ImageFile::open(path)?,
-    })
+    if pdb.is_some() {
+        return Ok(ImageFile::open_with_pdb(path, pdb)?);
+    }
+    match ImageFile::open(path) {
+        Err(error) if error.pdb().is_some() => {
+            eprintln!("poolhit: {error}; going on without it");
+            Ok(ImageFile::open_with_pdb(path, None)?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 impl DebugOptions {
@@ -193,7 +200,11 @@ pub fn debug(
     out: &mut dyn Write,
 ) -> Result<usize, FrontendError> {
     let script = options.script.as_deref().map(open).transpose()?;
-    let mut session = attach(options.boot()?);
+    let booted = options.boot()?;
+    if let Some(failed) = booted.driver_failed() {
+        eprintln!("poolhit: {failed}");
+    }
+    let mut session = attach(booted);
     if !session.lab().has_kernel_symbols() {
         let kernel = session.lab().images().kernel.name();
         eprintln!(

@@ -4,19 +4,16 @@ use super::images::GuestImages;
 use super::lab::Lab;
 use super::lab_error::LabError;
 use super::layout::Bases;
-use super::loaded::ModuleImages;
 use super::make_watcher::MakeWatcher;
+use super::requests::NtStatus;
 use super::unprovided::{BoundImports, UnprovidedUse};
 use crate::machine::{Exit, Machine};
-use crate::stack::walk::walk;
+use crate::memory::ReadMemory;
 use std::sync::Arc;
 
 /// The most work that booting may take, in bytes of code retired. The built-in guest takes about a
 /// thirtieth of it.
 pub const BOOT_WORK: u64 = 16 << 20;
-
-/// The most frames of the stack that an error shows.
-const ERROR_FRAMES: usize = 32;
 
 /// A lab that has run to the debugger's first prompt, or to a stop before that.
 ///
@@ -33,6 +30,17 @@ pub struct Booted {
     pub lab: Lab,
     /// What stopped it before the first prompt, if something did.
     pub stopped: Option<Exit>,
+}
+
+/// The driver is not there: its `DriverEntry` has failed, or it could not be loaded. The guest has started
+/// up without it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{driver} is not loaded: its DriverEntry, or the kernel in front of it, said {status}")]
+pub struct DriverFailed {
+    /// The driver's file.
+    pub driver: String,
+    /// The status.
+    pub status: NtStatus,
 }
 
 impl Booted {
@@ -66,18 +74,46 @@ impl Booted {
         Ok(Booted { lab, stopped })
     }
 
+    /// The status that the driver failed with when it was loaded, if it did.
+    ///
+    /// ```
+    /// assert_eq!(poolhit::Lab::builder().boot()?.driver_failed(), None);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn driver_failed(&self) -> Option<DriverFailed> {
+        let status = self.lab.kernel_symbol("IopBootDriverStatus")?;
+        let status = self.lab.machine.read_u32(status).ok()?;
+        (status >> 31 != 0).then(|| DriverFailed {
+            driver: self.lab.images.driver.name().to_owned(),
+            status: NtStatus(status),
+        })
+    }
+
     /// The lab, at the first prompt.
     ///
     /// # Errors
-    /// Something stopped it before.
+    /// Something stopped it before, or the driver is not there.
     pub fn ready(self) -> Result<Lab, LabError> {
+        match self.stop_error() {
+            None => Ok(self.lab),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// What stopped it before the first prompt, or why the driver is not there, as an error.
+    ///
+    /// ```
+    /// assert!(poolhit::Lab::builder().boot()?.stop_error().is_none());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn stop_error(&self) -> Option<LabError> {
         let Some(exit) = self.stopped else {
-            return Ok(self.lab);
+            return self.driver_failed().map(LabError::from);
         };
         if let Some(used) = self.unprovided_use() {
             let used = Box::new(used);
-            let stack = self.stack();
-            return Err(LabError::Unprovided { used, stack });
+            let stack = self.lab.places();
+            return Some(LabError::Unprovided { used, stack });
         }
         let what = match exit {
             Exit::HardcodedBreakpoint { .. } => "a breakpoint instruction".to_string(),
@@ -96,12 +132,12 @@ impl Booted {
         let place = modules
             .nearest(at)
             .map_or("no module".to_string(), |near| near.to_string());
-        Err(LabError::Boot {
+        Some(LabError::Boot {
             what,
             at,
             place,
             bug_check: self.lab.bug_check().map(Box::new),
-            stack: self.stack(),
+            stack: self.lab.places(),
         })
     }
 
@@ -113,22 +149,5 @@ impl Booted {
     /// ```
     pub fn unprovided_use(&self) -> Option<UnprovidedUse> {
         self.lab.unprovided_use(self.stopped.as_ref()?)
-    }
-
-    /// Where the frames of the stack are, from the innermost on, in the debugger's words.
-    fn stack(&self) -> Vec<String> {
-        let modules = self.lab.modules();
-        let machine = &self.lab.machine;
-        let images = ModuleImages {
-            modules: &modules,
-            return_landing: machine.return_landing(),
-        };
-        let walk = walk(&machine.registers(), machine, &images, ERROR_FRAMES);
-        let addresses = walk.frames.iter().map(|frame| frame.code.address());
-        let places = addresses.map(|at| match modules.nearest(at) {
-            Some(near) => near.to_string(),
-            None => format!("0x{at}"),
-        });
-        places.collect()
     }
 }

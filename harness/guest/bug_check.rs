@@ -36,7 +36,7 @@ impl BugCheck {
 
 /// The codes that the built-in kernel stops with, and those of drivers' and the pool's own errors,
 /// with their names in Microsoft's "Bug Check Code Reference"; by ascending code.
-const NAMES: [(u32, &str); 46] = [
+const NAMES: [(u32, &str); 47] = [
     (0x05, "INVALID_PROCESS_ATTACH_ATTEMPT"),
     (0x06, "INVALID_PROCESS_DETACH_ATTEMPT"),
     (0x09, "IRQL_NOT_GREATER_OR_EQUAL"),
@@ -56,6 +56,7 @@ const NAMES: [(u32, &str); 46] = [
     (0x41, "MUST_SUCCEED_POOL_EMPTY"),
     (0x44, "MULTIPLE_IRP_COMPLETE_REQUESTS"),
     (0x48, "CANCEL_STATE_IN_COMPLETED_IRP"),
+    (0x4a, "IRQL_GT_ZERO_AT_SYSTEM_SERVICE"),
     (0x4e, "PFN_LIST_CORRUPT"),
     (0x50, "PAGE_FAULT_IN_NONPAGED_AREA"),
     (0x5e, "OBJECT_INITIALIZATION_FAILED"),

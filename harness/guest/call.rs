@@ -3,6 +3,7 @@
 
 use super::bug_check::{BugCheck, Hexadecimal};
 use super::lab::Lab;
+use super::places::below;
 use super::unprovided::UnprovidedUse;
 use crate::address::Va;
 use crate::machine::{EngineError, Exit};
@@ -68,10 +69,11 @@ impl fmt::Debug for Called {
 /// ```
 /// use poolhit::guest::{BugCheck, CallError};
 /// let check = BugCheck { code: 0xc2, parameters: [7, 0x109b, 0, 0xfffffa80_00034010] };
+/// let stack = vec!["nt!KeBugCheckEx+0x75".to_string(), "driver+0x1006".to_string()];
 /// assert_eq!(
-///     CallError::BugCheck(check).to_string(),
+///     CallError::BugCheck { check, stack }.to_string(),
 ///     "the kernel stopped: bug check 0x000000c2 BAD_POOL_CALLER \
-///      (0x7, 0x109b, 0x0, 0xfffffa8000034010)"
+///      (0x7, 0x109b, 0x0, 0xfffffa8000034010)\n    nt!KeBugCheckEx+0x75\n    driver+0x1006"
 /// );
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -95,18 +97,26 @@ pub enum CallError {
     #[error(transparent)]
     Memory(#[from] MemoryFault),
     /// The kernel stopped with a bug check.
-    #[error("the kernel stopped: {}", .0.in_one_line())]
-    BugCheck(BugCheck),
+    #[error("the kernel stopped: {}{}", .check.in_one_line(), below(.stack))]
+    BugCheck {
+        /// Why.
+        check: BugCheck,
+        /// Where the frames of the stack are, from the innermost on, in the debugger's words. Of a deep
+        /// stack the middle is left out, and a line says how many frames that are.
+        stack: Vec<String>,
+    },
     /// It used an import that nobody provides.
     #[error("the call stopped before its end: {0}")]
     Unprovided(Box<UnprovidedUse>),
     /// Something else stopped it.
-    #[error("the call stopped before its end: {exit}; the guest is at {at}")]
+    #[error("the call stopped before its end: {exit}; the guest is at {at}{}", below(.stack))]
     Stopped {
         /// What stopped it.
         exit: Exit,
         /// Where the guest is.
         at: Va,
+        /// Where the frames of its stack are, in the same way.
+        stack: Vec<String>,
     },
     /// The engine refuses.
     #[error(transparent)]
@@ -199,20 +209,25 @@ impl Lab {
             return Err(CallError::Crashed(check));
         }
         let before = self.machine().registers();
-        self.enter(function.0, arguments, &before)?;
-        let called = self.run_call()?;
+        let top = self.enter(function.0, arguments, &before)?;
+        let called = self.run_call(top)?;
         self.machine_mut().set_registers(&before)?;
         Ok(called)
     }
 
+    fn has_returned(&self, landing: Va, top: Va) -> bool {
+        let registers = self.machine().registers();
+        registers.rip() == landing.wrapping_add(1) && registers.rsp() == top
+    }
+
     /// The frame of a call: the return address, room for four arguments, the others; and a zero
-    /// above it all, where a walk of the stack ends.
+    /// above it all, where a walk of the stack ends. Gives the stack pointer behind the return.
     fn enter(
         &mut self,
         function: Va,
         arguments: &[u64],
         before: &Registers,
-    ) -> Result<(), CallError> {
+    ) -> Result<Va, CallError> {
         const WORD: usize = 8;
         let mut frame = [0; (MOST_ARGUMENTS + 2) * WORD];
         let length = (arguments.len().max(4) + 2) * WORD;
@@ -236,22 +251,24 @@ impl Lab {
         self.machine_mut()
             .write(registers.rsp(), &frame[..length])?;
         self.machine_mut().set_registers(&registers)?;
-        Ok(())
+        Ok(Va(top))
     }
 
-    fn run_call(&mut self) -> Result<Called, CallError> {
+    fn run_call(&mut self, top: Va) -> Result<Called, CallError> {
         let limit = self.machine().work().saturating_add(CALL_WORK);
         let landing = self.machine().return_landing();
         let mut hits = Vec::new();
         loop {
             match self.run(limit)? {
-                Exit::Halt if self.machine().instruction_pointer() == landing.wrapping_add(1) => {
+                // Not with another stack pointer: a jump leads there, too.
+                Exit::Halt if self.has_returned(landing, top) => {
                     let value = self.machine().registers().get(Gpr::Rax);
                     return Ok(Called { value, hits });
                 }
-                Exit::HardcodedBreakpoint { address } => {
+                Exit::HardcodedBreakpoint { address } if self.can_tell_bug_check() => {
                     if let Some(check) = self.bug_check() {
-                        return Err(CallError::BugCheck(check));
+                        let stack = self.places();
+                        return Err(CallError::BugCheck { check, stack });
                     }
                     hits.push(address);
                     let mut registers = self.machine().registers();
@@ -263,7 +280,8 @@ impl Lab {
                         Some(used) => CallError::Unprovided(Box::new(used)),
                         None => {
                             let at = self.machine().instruction_pointer();
-                            CallError::Stopped { exit, at }
+                            let stack = self.places();
+                            CallError::Stopped { exit, at, stack }
                         }
                     });
                 }

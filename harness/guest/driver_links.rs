@@ -36,11 +36,11 @@ const DRIVER_OBJECT: u64 = 8;
 /// `_DRIVER_OBJECT.DriverStart`.
 const DRIVER_START: u64 = 0x18;
 
-struct Named {
+pub(super) struct Named {
     /// The whole path.
-    name: String,
-    kind: u8,
-    object: Va,
+    pub name: String,
+    pub kind: u8,
+    pub object: Va,
 }
 
 impl Lab {
@@ -73,7 +73,7 @@ impl Lab {
     }
 
     /// The guest's named objects, as far as its directories make sense.
-    fn named_objects(&self) -> Vec<Named> {
+    pub(super) fn named_objects(&self) -> Vec<Named> {
         let mut all = Vec::new();
         let mut left = MOST_ENTRIES;
         let root = self.kernel_symbol("ObpRootDirectoryObject");

@@ -24,9 +24,36 @@ pub enum OpenImageError {
     File {
         /// The image.
         path: PathBuf,
-        /// What is wrong with it, or with its PDB.
+        /// What is wrong with it.
         source: FileError,
     },
+    /// A PDB is none, or is another image's.
+    #[error("{}: {source}", pdb.display())]
+    Pdb {
+        /// The PDB.
+        pdb: PathBuf,
+        /// What is wrong with it.
+        source: FileError,
+    },
+}
+
+impl OpenImageError {
+    /// The PDB, if it is that and not the image which cannot be used.
+    ///
+    /// ```
+    /// use poolhit::guest::ImageFile;
+    /// let pdb = "fixtures/prebuilt/ntdll.pdb".as_ref();
+    /// let error = ImageFile::open_with_pdb("fixtures/prebuilt/leaky.sys", Some(pdb)).unwrap_err();
+    /// assert_eq!(error.pdb(), Some(pdb));
+    /// assert!(error.to_string().starts_with("fixtures/prebuilt/ntdll.pdb: "));
+    /// assert_eq!(ImageFile::open("no/such.sys").unwrap_err().pdb(), None);
+    /// ```
+    pub fn pdb(&self) -> Option<&Path> {
+        match self {
+            OpenImageError::Pdb { pdb, .. } => Some(pdb),
+            OpenImageError::Read { .. } | OpenImageError::File { .. } => None,
+        }
+    }
 }
 
 impl ImageFile {
@@ -71,11 +98,17 @@ impl ImageFile {
             .file_name()
             .unwrap_or(path.as_os_str())
             .to_string_lossy();
-        let pdb = pdb.map(read).transpose()?;
-        let parsed = ImageFile::parse(&name, read(path)?, pdb.as_deref());
-        parsed.map_err(|source| OpenImageError::File {
-            path: path.to_path_buf(),
-            source,
+        let bytes = pdb.map(read).transpose()?;
+        let parsed = ImageFile::parse(&name, read(path)?, bytes.as_deref());
+        parsed.map_err(|source| match (source, pdb) {
+            (source @ (FileError::Pdb { .. } | FileError::Symbols(_)), Some(pdb)) => {
+                let pdb = pdb.to_path_buf();
+                OpenImageError::Pdb { pdb, source }
+            }
+            (source, _) => {
+                let path = path.to_path_buf();
+                OpenImageError::File { path, source }
+            }
         })
     }
 }

@@ -184,6 +184,12 @@ impl Lab {
         BugCheck::read(&self.machine, data)
     }
 
+    /// Whether it can be told: the memory of `nt!KiBugCheckData` may be gone from the page tables.
+    pub(super) fn can_tell_bug_check(&self) -> bool {
+        let data = self.kernel_symbol("KiBugCheckData");
+        data.is_none_or(|data| self.machine.read_u64(data).is_ok())
+    }
+
     /// The exit status of the program, if it has ended: `_EPROCESS.ExitStatus` of the process that
     /// was started last, by `nt!PsActiveProcessHead`.
     ///

@@ -1,8 +1,10 @@
 //! Why a lab could not be built.
 
 use super::address_plan::PlanError;
+use super::boot::DriverFailed;
 use super::bug_check::BugCheck;
 use super::images::FileError;
+use super::places::below;
 use super::registry::RegistryError;
 use super::unprovided::UnprovidedUse;
 use crate::address::Va;
@@ -71,6 +73,9 @@ pub enum LabError {
         /// Where the frames of the stack are, from the innermost on: `myfault+0x1634`.
         stack: Vec<String>,
     },
+    /// The guest started up without its driver.
+    #[error(transparent)]
+    Driver(#[from] DriverFailed),
     /// The guest stopped before its kernel was ready.
     #[error("the guest did not boot: {what} at {at} ({place}){}{}",
         bug_check.as_ref().map(|check| format!(": {}", check.in_one_line())).unwrap_or_default(), below(stack))]
@@ -86,10 +91,4 @@ pub enum LabError {
         /// Where the frames of the stack are, from the innermost on: `myfault+0x1634`.
         stack: Vec<String>,
     },
-}
-
-/// A stack's places, each on a line of its own.
-fn below(stack: &[String]) -> String {
-    let lines = stack.iter().map(|place| format!("\n    {place}"));
-    lines.collect()
 }

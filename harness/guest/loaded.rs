@@ -1,6 +1,6 @@
 //! Which modules are loaded, as the guest's own lists tell it.
 
-use super::images::GuestImages;
+use super::images::{GuestImages, ImageFile};
 use super::layout::Bases;
 use super::{module_list, user_process};
 use crate::address::Va;
@@ -211,13 +211,18 @@ fn modules_in(
     let mut loaded: Vec<_> = lists
         .flat_map(|head| module_list::loaded_modules(memory, head))
         .collect();
+    let placed = |file: &ImageFile, base| module_list::LoadedModule {
+        name: file.name().to_string(),
+        base,
+        size: file.image.size_of_image(),
+    };
     if !loaded.iter().any(|module| module.base == bases.kernel) {
         // Where the kernel lies is known to whoever loads it, list or no list.
-        loaded.push(module_list::LoadedModule {
-            name: images.kernel.name().to_string(),
-            base: bases.kernel,
-            size: images.kernel.image.size_of_image(),
-        });
+        loaded.push(placed(&images.kernel, bases.kernel));
+    }
+    if kernel_list(images, bases).is_some_and(|head| memory.read_va(head).is_err()) {
+        // The page tables are gone. The guest stands in the driver that did that, as a rule.
+        loaded.push(placed(&images.driver, bases.driver));
     }
     for module in loaded {
         // A guest whose list claims one place twice keeps the first.

@@ -6,6 +6,7 @@ use super::images::GuestImages;
 use super::layout::{self, BOOT_PROCESSOR, Bases, PROCESSORS};
 use super::module_list::{LINKS, put_entry};
 use super::providers::{Provider, find_provided};
+use super::requests::service_path;
 use super::unprovided::{BoundImports, Provisions};
 use super::{LabError, processor, shared_user_data, user_process};
 use crate::address::Va;
@@ -290,14 +291,13 @@ fn put_loader_block(
 
     // _BOOT_DRIVER_LIST_ENTRY: links, file path, registry path, module entry
     let boot_driver = arena.allocate(0x38);
-    let stem = images.driver.name().split('.').next().unwrap_or_default();
     arena.put_unicode_string(
         boot_driver.wrapping_add(0x10),
         &format!("\\SystemRoot\\system32\\drivers\\{}", images.driver.name()),
     );
     arena.put_unicode_string(
         boot_driver.wrapping_add(0x20),
-        &format!("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\{stem}"),
+        &service_path(images.driver.name()),
     );
     arena.put_u64(boot_driver.wrapping_add(0x30), driver.0);
     arena.link_list(field(block::BOOT_DRIVERS), &[boot_driver]);

@@ -82,7 +82,13 @@ fn map_gate(space: &mut AddressSpaceBuilder<'_>) -> Result<(), LabError> {
             execute: true,
         },
     )?;
-    Ok(space.map(GATE.data_page(), PAGE_SIZE, Access::KERNEL_DATA)?)
+    // Only the machine writes there. No page of the machine's can be written by the guest.
+    let data = Access {
+        user: false,
+        write: false,
+        execute: false,
+    };
+    Ok(space.map(GATE.data_page(), PAGE_SIZE, data)?)
 }
 
 fn slot(table: Va, selector: u16) -> Va {

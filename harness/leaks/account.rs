@@ -25,14 +25,6 @@ impl Held {
         self.bytes += other.bytes;
     }
 
-    /// What is more than the other.
-    pub(super) fn beyond(self, other: Held) -> Held {
-        Held {
-            blocks: self.blocks.saturating_sub(other.blocks),
-            bytes: self.bytes.saturating_sub(other.bytes),
-        }
-    }
-
     pub(super) fn take(&mut self, other: Held) {
         self.blocks -= other.blocks;
         self.bytes -= other.bytes;
@@ -196,8 +188,6 @@ pub struct Account {
     /// What is outstanding and was allocated before the guest had started up: what a driver keeps for
     /// itself while it is loaded, mostly.
     pub startup: Held,
-    /// What was outstanding when the last repetition was marked.
-    pub at_last_mark: Held,
     pub(super) lows: Lows,
 }
 
@@ -209,7 +199,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    fn held(self) -> Held {
+    pub fn held(self) -> Held {
         Held {
             blocks: 1,
             bytes: self.bytes,
@@ -266,7 +256,6 @@ impl Account {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         self.startup.add(other.startup);
-        self.at_last_mark.add(other.at_last_mark);
         self.lows.merge(&other.lows);
     }
 }

@@ -120,6 +120,14 @@ impl<V: Copy + Default> KeyMap<V> {
         all.map(|(key, value)| (*key, *value))
     }
 
+    /// All values, in the same order.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        let buckets = self.keys.iter().zip(&mut self.values);
+        let placed = buckets.flat_map(|(keys, values)| keys.iter().zip(values));
+        let placed = placed.filter(|(key, _)| **key != EMPTY);
+        placed.map(|(_, value)| value).chain(self.rest.values_mut())
+    }
+
     /// A key that is not there.
     fn put(&mut self, key: u64, value: V) {
         let bucket = hash(key) as usize & (self.keys.len() - 1);

@@ -1,5 +1,6 @@
 //! Leaks of labs and sessions.
 
+use super::callers::Driver;
 use super::driver_set::DriverSet;
 use super::error::LeakError;
 use super::limits::LedgerLimits;
@@ -100,26 +101,17 @@ impl Lab {
     /// ```
     pub fn leaks_of(&self, filter: &LeakFilter) -> Result<LeakReport, LeakError> {
         let tracker = self.leak_tracker()?;
-        let drivers = match &filter.driver {
-            None => DriverSet::ALL,
-            Some(name) => match tracker.drivers_named(name) {
-                // It may be there, and never have called the pool.
-                DriverSet::NONE if !self.has_driver(name) => {
-                    let names = tracker.drivers().iter().map(|driver| &*driver.image_name);
-                    return Err(LeakError::UnknownDriver {
-                        name: name.chars().take(QUOTED).collect(),
-                        drivers: names.collect::<Vec<_>>().join(", "),
-                    });
-                }
-                drivers => drivers,
-            },
-        };
+        let drivers = self.drivers_called(filter.driver.as_deref())?;
         let choice = Choice {
             tags: filter.tags.as_ref(),
             drivers,
             kernel: filter.kernel,
         };
-        let mut report = report(tracker, &choice, self.machine().work());
+        let gone = tracker.missing_from(&self.modules());
+        let mut report = report(tracker, &choice, gone, self.machine().work());
+        if report.drivers.is_empty() {
+            report.drivers.extend(self.driver_without_calls());
+        }
         if let Some(block) = self.bug_check().and_then(block_freed_again) {
             let modules = self.modules();
             let machine = self.machine();
@@ -195,17 +187,54 @@ impl Lab {
     }
 
     /// Marks that a driver has been unloaded: see [`LeakTracker::mark_unloaded`].
+    /// [`unload_driver`](Lab::unload_driver) does so itself.
     ///
     /// # Errors
-    /// As for [`leaks`](Lab::leaks).
+    /// As for [`leaks`](Lab::leaks), or no driver is called so.
     ///
     /// ```
     /// let mut lab = poolhit::Lab::builder().track_leaks().build()?;
-    /// assert_eq!(lab.mark_unloaded("other.sys")?, None);
+    /// assert!(lab.mark_unloaded("other.sys").is_err());
+    /// assert!(lab.mark_unloaded("myfault.sys")?.unwrap().left.blocks > 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn mark_unloaded(&mut self, driver: &str) -> Result<Option<Unload>, LeakError> {
+        self.drivers_called(Some(driver))?;
         Ok(self.leak_tracker_mut()?.mark_unloaded(driver))
+    }
+
+    /// The drivers of this name, or all.
+    fn drivers_called(&self, name: Option<&str>) -> Result<DriverSet, LeakError> {
+        let tracker = self.leak_tracker()?;
+        let Some(name) = name else {
+            return Ok(DriverSet::ALL);
+        };
+        match tracker.drivers_named(name) {
+            // It may be there, and never have called the pool.
+            DriverSet::NONE if !self.has_driver(name) => {
+                let names = tracker.drivers().iter().map(|driver| &*driver.image_name);
+                Err(LeakError::UnknownDriver {
+                    name: name.chars().take(QUOTED).collect(),
+                    drivers: names.collect::<Vec<_>>().join(", "),
+                })
+            }
+            drivers => Ok(drivers),
+        }
+    }
+
+    /// The driver, if it is loaded.
+    fn driver_without_calls(&self) -> Option<Driver> {
+        let modules = self.modules();
+        let image = self.images().driver.name();
+        let mut these = modules.iter();
+        let module = these.find(|module| module.image_name().eq_ignore_ascii_case(image))?;
+        Some(Driver {
+            name: module.name().to_owned(),
+            image_name: module.image_name().to_owned(),
+            base: module.base(),
+            size: module.size(),
+            unloaded: None,
+        })
     }
 
     fn has_driver(&self, name: &str) -> bool {

@@ -4,7 +4,7 @@ use super::account::{Account, Counted, Held, LARGEST_BLOCK};
 use super::bad_free::{BadFree, BadFreeKind, LastFree};
 use super::driver_set::DriverSet;
 use super::freed::{Freed, FreedBlocks};
-use super::growth::{Growth, Repeats};
+use super::growth::{Growth, Lows, Repeats};
 use super::key_map::KeyMap;
 use super::limits::{LedgerLimits, Lost};
 use super::path::{CallPath, LiveBlock, PoolCall, TagAccount};
@@ -16,12 +16,17 @@ use crate::tag::Tag;
 
 /// How a block is kept.
 #[derive(Clone, Copy, Debug, Default)]
-struct Live {
+pub(super) struct Live {
     bytes: u64,
     sequence: u64,
-    repeat: u64,
-    path: u32,
-    at_startup: bool,
+    /// How many repetitions had been marked.
+    pub repeat: u64,
+    /// The path's number.
+    pub path: u32,
+    /// A driver was starting up.
+    pub at_startup: bool,
+    /// Its driver has been unloaded since.
+    pub is_orphan: bool,
 }
 
 impl Live {
@@ -30,6 +35,11 @@ impl Live {
             bytes: self.bytes,
             at_startup: self.at_startup,
         }
+    }
+
+    /// What it counts for.
+    pub fn held(&self) -> Held {
+        self.counted().held()
     }
 }
 
@@ -133,6 +143,7 @@ impl Ledger {
             repeat: self.repeats.count,
             path: path as u32,
             at_startup: !self.started,
+            is_orphan: false,
         };
         if self.live.insert(block.0, live).is_err() {
             self.lost.blocks += 1;
@@ -286,6 +297,39 @@ impl Ledger {
         self.started = true;
     }
 
+    /// A driver starts up, until [`mark_started`](Ledger::mark_started) says that it has: what it
+    /// allocates meanwhile it may keep.
+    ///
+    /// ```
+    /// use poolhit::leaks::{Ledger, LedgerLimits};
+    /// let mut ledger = Ledger::new(LedgerLimits::default());
+    /// ledger.mark_started();
+    /// ledger.mark_starting(); // a second driver is loaded
+    /// ledger.mark_started();
+    /// ```
+    pub fn mark_starting(&mut self) {
+        self.started = false;
+    }
+
+    /// These drivers have been unloaded: what is outstanding of their allocations is leaked from now on,
+    /// whatever is loaded later under their names. Gives that.
+    ///
+    /// ```
+    /// use poolhit::leaks::{DriverSet, Held, Ledger, LedgerLimits};
+    /// let mut ledger = Ledger::new(LedgerLimits::default());
+    /// assert_eq!(ledger.mark_unloaded(DriverSet::of(0)), Held::default());
+    /// ```
+    pub fn mark_unloaded(&mut self, drivers: DriverSet) -> Held {
+        let mut left = Held::default();
+        for live in self.live.values_mut() {
+            if self.paths[live.path as usize].drivers.meets(drivers) {
+                live.is_orphan = true;
+                left.add(live.held());
+            }
+        }
+        left
+    }
+
     /// A repetition of what is repeated ends here: see [`Growth`].
     ///
     /// ```
@@ -302,9 +346,7 @@ impl Ledger {
             if halves {
                 account.lows.halve();
             }
-            let outstanding = account.totals.outstanding;
-            account.at_last_mark = outstanding;
-            account.lows.note(&self.repeats, outstanding);
+            account.lows.note(&self.repeats, account.totals.outstanding);
         }
     }
 
@@ -326,18 +368,14 @@ impl Ledger {
             .growth(&self.repeats, account.totals.outstanding)
     }
 
-    /// What is outstanding of some drivers' allocations.
-    ///
-    /// ```
-    /// use poolhit::leaks::{DriverSet, Held, Ledger, LedgerLimits};
-    /// let ledger = Ledger::new(LedgerLimits::default());
-    /// assert_eq!(ledger.outstanding(DriverSet::ALL), Held::default());
-    /// ```
-    pub fn outstanding(&self, drivers: DriverSet) -> Held {
-        let tags = self.tags.iter().filter(|tag| tag.drivers.meets(drivers));
-        let mut sum = Held::default();
-        tags.for_each(|tag| sum.add(tag.account.totals.outstanding));
-        sum
+    /// The same of several accounts' lows together.
+    pub(super) fn growth_of(&self, lows: &Lows, outstanding: Held) -> Growth {
+        lows.growth(&self.repeats, outstanding)
+    }
+
+    /// The blocks that are allocated, as they are kept.
+    pub(super) fn live(&self) -> impl Iterator<Item = Live> {
+        self.live.iter().map(|(_, live)| live)
     }
 
     /// All ways to allocations, in the order of their first.

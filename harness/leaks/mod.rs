@@ -32,6 +32,7 @@ mod freed;
 mod growth;
 mod key_map;
 mod lab;
+mod leaked;
 mod ledger;
 mod limits;
 mod path;

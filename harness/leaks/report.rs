@@ -10,6 +10,7 @@ use super::limits::Lost;
 use super::path::LiveBlock;
 use super::source::find_driver_lines;
 use super::tracker::LeakTracker;
+use super::unload::Unload;
 use crate::address::Va;
 use crate::debugger::CallStack;
 use crate::hits::StackId;
@@ -100,10 +101,11 @@ pub struct ModuleReport {
 /// What is outstanding at the end, by which ways it came about, and what of it is leaked.
 ///
 /// A block is *leaked* if it is outstanding, a driver is on the stack of its allocation, and either that
-/// driver has been [unloaded](super::LeakTracker::mark_unloaded), or the block was allocated after the
-/// guest had started up: what a driver has had since its `DriverEntry` it may well keep while it is loaded.
-/// If repetitions were marked, two at least, what it had at the last mark is leaked only where it
-/// [grows](Growth::Growing): the rest a driver keeps once, such as a cache.
+/// driver has been unloaded since, or the block was allocated after the driver had started up: what it has
+/// had since its `DriverEntry` or `AddDevice` it may well keep while it is loaded. If repetitions were
+/// marked, two at least, what was allocated before the last mark is leaked only where it
+/// [grows](Growth::Growing), by its own path or with others of its tag: the rest a driver keeps once, such
+/// as a cache.
 ///
 /// `Display` gives the text of [`report::leaks`](crate::report::leaks).
 #[derive(Clone, PartialEq, Debug)]
@@ -152,7 +154,7 @@ impl LeakReport {
         self.paths.iter().filter(|path| path.leaked.blocks > 0)
     }
 
-    /// Whether nothing has leaked.
+    /// Whether nothing has leaked, and nothing was freed that was not allocated.
     ///
     /// ```
     /// let lab = poolhit::Lab::builder().track_leaks().build()?;
@@ -160,7 +162,19 @@ impl LeakReport {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_clean(&self) -> bool {
-        self.leaked == Held::default()
+        self.leaked == Held::default() && self.bad_free_count == 0
+    }
+
+    /// Whether all allocations are in it. Those that the ledger had no room for, and those that never
+    /// returned, may have leaked, and nobody knows.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().track_leaks().build()?;
+    /// assert!(lab.leaks()?.is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_complete(&self) -> bool {
+        self.lost.blocks == 0 && self.unseen == 0
     }
 }
 
@@ -180,9 +194,15 @@ impl Choice<'_> {
 }
 
 /// The report of a tracker; `work` is what the guest has done until now.
-pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> LeakReport {
+/// `gone` are the drivers that are not loaded any more.
+pub(super) fn report(
+    tracker: &LeakTracker,
+    choice: &Choice<'_>,
+    gone: DriverSet,
+    work: u64,
+) -> LeakReport {
     let ledger = tracker.ledger();
-    let unloaded = tracker.unloaded();
+    let all_leaked = ledger.leaked(gone);
     let mut blocks = first_blocks(ledger, choice);
     let mut modules = BTreeMap::new();
     let mut paths: Vec<PathReport> = Vec::new();
@@ -195,10 +215,11 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
             continue;
         }
         all.merge(&path.account);
-        let growth = ledger.growth(&path.account);
-        let lost = leak_of(&path.account, growth, path.drivers, unloaded);
+        let lost = all_leaked[number];
         leaked.add(lost);
-        leaked_by_tag.entry(path.tag).or_default().add(lost);
+        // Where it is counted: with the others, if there was no room for the tag.
+        let booked = ledger.tags()[path.tag_account as usize].tag;
+        leaked_by_tag.entry(booked).or_default().add(lost);
         if path.drivers != DriverSet::ALL {
             seen.0 |= path.drivers.0;
         }
@@ -208,7 +229,7 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
             stack: named(tracker, path.stack, &mut modules),
             account: path.account.clone(),
             leaked: lost,
-            growth,
+            growth: ledger.growth(&path.account),
             blocks: blocks.remove(&number).unwrap_or_default(),
         });
     }
@@ -240,7 +261,12 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
     let drivers = drivers.filter(|(number, _)| DriverSet::of(*number).meets(seen));
     LeakReport {
         bad_frees: bad_frees.collect(),
-        drivers: drivers.map(|(_, driver)| driver.clone()).collect(),
+        drivers: drivers
+            .map(|(number, driver)| Driver {
+                unloaded: unload_of(ledger, choice, gone, DriverSet::of(number), driver),
+                ..driver.clone()
+            })
+            .collect(),
         totals: all.totals,
         leaked,
         tags: tags(ledger, choice, &leaked_by_tag),
@@ -256,20 +282,32 @@ pub(super) fn report(tracker: &LeakTracker, choice: &Choice<'_>, work: u64) -> L
     }
 }
 
-/// What of an account's outstanding is leaked.
-fn leak_of(account: &Account, growth: Growth, drivers: DriverSet, unloaded: DriverSet) -> Held {
-    let outstanding = account.totals.outstanding;
-    if drivers == DriverSet::NONE {
-        return Held::default();
+/// What a driver has left of what is chosen, if it has been unloaded.
+fn unload_of(
+    ledger: &Ledger,
+    choice: &Choice<'_>,
+    gone: DriverSet,
+    set: DriverSet,
+    driver: &Driver,
+) -> Option<Unload> {
+    let is_gone = set.meets(gone);
+    match driver.unloaded {
+        None if !is_gone => return None,
+        Some(unload) if choice.tags.is_none() => return Some(unload),
+        _ => {}
     }
-    if drivers.meets(unloaded) {
-        return outstanding;
+    let mut left = Held::default();
+    for live in ledger.live() {
+        let path = &ledger.paths()[live.path as usize];
+        let is_left = is_gone || live.is_orphan;
+        if is_left && path.drivers.meets(set) && choice.has(path.tag, path.drivers) {
+            left.add(live.held());
+        }
     }
-    let kept = match growth {
-        Growth::OneTime => account.startup.most(account.at_last_mark),
-        _ => account.startup,
-    };
-    outstanding.beyond(kept)
+    let calls = driver
+        .unloaded
+        .map_or(ledger.calls(), |unload| unload.calls);
+    Some(Unload { left, calls })
 }
 
 fn tags(ledger: &Ledger, choice: &Choice<'_>, leaked: &BTreeMap<Tag, Held>) -> Vec<TagReport> {

@@ -99,7 +99,7 @@ impl LeakTracker {
             return None;
         }
         let unload = Unload {
-            left: self.ledger.outstanding(drivers),
+            left: self.ledger.mark_unloaded(drivers),
             calls: self.ledger.calls(),
         };
         for (number, driver) in self.callers.drivers_mut().iter_mut().enumerate() {
@@ -122,10 +122,14 @@ impl LeakTracker {
         set
     }
 
-    /// The drivers that have been unloaded.
-    pub(super) fn unloaded(&self) -> DriverSet {
+    /// The drivers that these modules do not have any more.
+    pub(super) fn missing_from(&self, modules: &Modules) -> DriverSet {
+        let is_there = |driver: &Driver| {
+            let module = modules.containing(driver.base);
+            module.is_some_and(|module| module.image_name() == driver.image_name)
+        };
         let drivers = self.drivers().iter().enumerate();
-        let gone = drivers.filter(|(_, driver)| driver.unloaded.is_some());
+        let gone = drivers.filter(|(_, driver)| !is_there(driver));
         DriverSet(gone.fold(0, |set, (number, _)| set | DriverSet::of(number).0))
     }
 
@@ -207,6 +211,14 @@ impl Watcher for LeakTracker {
 
     fn started(&mut self) {
         self.mark_started();
+    }
+
+    fn starting(&mut self) {
+        self.ledger.mark_starting();
+    }
+
+    fn unloaded(&mut self, image_name: &str) {
+        self.mark_unloaded(image_name);
     }
 
     fn copy(&self) -> Box<dyn Watcher> {

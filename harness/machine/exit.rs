@@ -32,7 +32,7 @@ pub enum Exit {
     Limit,
     /// The guest did something that raises an exception and that nothing in the guest handles.
     Fault(Fault),
-    /// The engine gave up; the text is its own.
+    /// The engine gave up, or the machine: what it takes for a system call is gone. The text says which.
     Engine(&'static str),
 }
 

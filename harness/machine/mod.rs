@@ -17,6 +17,7 @@ mod ram;
 mod ring_gate;
 mod saved_memory;
 mod snapshot;
+mod state_hash;
 mod step;
 pub mod timer;
 mod unicorn;
@@ -37,11 +38,10 @@ use crate::address::{Pa, Va};
 use crate::memory::{FaultReason, MemoryFault, ReadMemory, WriteMemory, pages};
 use crate::registers::{Gpr, Registers};
 use paging::translate;
-use probe::Probe;
+use probe::{Probe, Tracer};
 use std::any::Any;
 pub(crate) use unicorn::find_sites as find_task_priority_sites;
 use unicorn::{Engine, Msr, TableRegister, TaskPriority};
-use xxhash_rust::xxh3::Xxh3;
 
 /// What the loader sets up before the processor starts.
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +177,12 @@ impl Machine {
         }
         self.root = Pa(self.engine.cr3());
         self.fault_pending = matches!(exit, Exit::Fault(_));
+        if self.fault_pending && self.engine.calling() {
+            let ring = self.privilege_level();
+            exit = self
+                .gate
+                .fault_of_call(exit, ring, self.instruction_pointer());
+        }
         // Behind the run and not in front of it: a run that does nothing changes nothing.
         self.publish_system_call_entry();
         Ok(exit)
@@ -364,41 +370,32 @@ impl Machine {
         probe.downcast_mut()
     }
 
-    /// A hash of what the guest can see: memory, integer, floating-point and vector registers, system
-    /// registers, what waits at the debug port and how much has been sent there, and the work done. Two
-    /// machines with the same history have the same hash.
-    pub fn state_hash(&self) -> u128 {
-        let mut hash = Xxh3::new();
-        let mut page = [0; 0x1000];
-        for at in (0..self.engine.ram().size()).step_by(page.len()) {
-            if self.engine.ram().read(Pa(at), &mut page) && page.iter().any(|&byte| byte != 0) {
-                hash.update(&at.to_le_bytes());
-                hash.update(&page);
-            }
-        }
-        let registers = self.registers();
-        let places = [&registers.rip, &registers.rflags];
-        for value in registers.gpr.iter().chain(places) {
-            hash.update(&value.to_le_bytes());
-        }
-        for value in &registers.xmm {
-            hash.update(&value.to_le_bytes());
-        }
-        let others = [
-            self.work(),
-            self.time(),
-            self.engine.ram().size(),
-            self.sent_bytes(),
-            self.engine.pci().state(),
-        ];
-        for value in others.into_iter().chain(self.engine.system_registers()) {
-            hash.update(&value.to_le_bytes());
-        }
-        hash.update(&self.engine.waiting_input());
-        self.engine.timer().state().iter().for_each(|value| {
-            hash.update(&value.to_le_bytes());
-        });
-        hash.digest128()
+    /// Has a tracer see every instruction from now on, in place of the one before, and gives that one
+    /// back.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    ///
+    /// ```
+    /// use poolhit::{Lab, machine::probe::{Observed, Tracer}};
+    ///
+    /// struct Print;
+    /// impl Tracer for Print {
+    ///     fn instruction(&mut self, guest: &Observed<'_>) {
+    ///         println!("{:x}", guest.rip());
+    ///     }
+    /// }
+    /// let mut lab = Lab::builder().build()?;
+    /// lab.machine_mut().set_tracer(Some(Box::new(Print)))?;
+    /// lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x74736554])?;
+    /// assert!(lab.machine_mut().set_tracer(None)?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_tracer(
+        &mut self,
+        tracer: Option<Box<dyn Tracer>>,
+    ) -> Result<Option<Box<dyn Tracer>>, EngineError> {
+        self.engine.set_tracer(tracer)
     }
 
     /// Whether code at an address could be fetched in the current ring.

@@ -85,6 +85,14 @@ pub trait Watcher: Any + Send + Sync {
     /// The guest has started up, and is at the debugger's first prompt.
     fn started(&mut self) {}
 
+    /// A driver is loaded, or given a device, until [`started`](Watcher::started) is told again.
+    fn starting(&mut self) {}
+
+    /// The driver with this file name has been unloaded.
+    fn unloaded(&mut self, image_name: &str) {
+        let _ = image_name;
+    }
+
     /// Another one that knows the same.
     fn copy(&self) -> Box<dyn Watcher>;
 }

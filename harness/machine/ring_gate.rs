@@ -5,6 +5,7 @@
 //! instruction does; a few instructions behind the gate restore what a call gate changes and
 //! `syscall` does not. The same two pages let the machine enter ring 0 or ring 3 from outside.
 
+use super::exit::Exit;
 use super::paging::PAGE_SIZE;
 use crate::address::Va;
 
@@ -103,6 +104,18 @@ impl RingGate {
     pub(super) fn contains(&self, address: Va) -> bool {
         let pages = [self.user_page, self.kernel_page];
         pages.iter().any(|page| address - *page < PAGE_SIZE)
+    }
+
+    /// What a fault is at an address, with a `syscall` on its way through the gate. No processor looks at the
+    /// task state segment or in the descriptor table for that, so this fault is not the guest's.
+    pub(super) fn fault_of_call(&self, exit: Exit, ring: u8, at: Va) -> Exit {
+        if ring == 0 && !self.contains(at) {
+            return exit;
+        }
+        Exit::Engine(
+            "a system call does not get through: the guest has overwritten its descriptor table, \
+             its task state segment or its page tables",
+        )
     }
 
     /// The first instruction behind the gate.

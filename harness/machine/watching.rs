@@ -1,6 +1,6 @@
-//! Watchers and tracers of a machine: see [`Watcher`] and [`Tracer`].
+//! Watchers of a machine: see [`Watcher`].
 
-use super::probe::{Tracer, Watcher};
+use super::probe::Watcher;
 use super::{EngineError, Machine, unicorn};
 use crate::address::Va;
 use std::any::Any;
@@ -19,34 +19,6 @@ impl fmt::Debug for SavedWatch {
 }
 
 impl Machine {
-    /// Has a tracer see every instruction from now on, in place of the one before, and gives that one
-    /// back.
-    ///
-    /// # Errors
-    /// The engine refuses.
-    ///
-    /// ```
-    /// use poolhit::{Lab, machine::probe::{Observed, Tracer}};
-    ///
-    /// struct Print;
-    /// impl Tracer for Print {
-    ///     fn instruction(&mut self, guest: &Observed<'_>) {
-    ///         println!("{:x}", guest.rip());
-    ///     }
-    /// }
-    /// let mut lab = Lab::builder().build()?;
-    /// lab.machine_mut().set_tracer(Some(Box::new(Print)))?;
-    /// lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x100, 0x74736554])?;
-    /// assert!(lab.machine_mut().set_tracer(None)?.is_some());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn set_tracer(
-        &mut self,
-        tracer: Option<Box<dyn Tracer>>,
-    ) -> Result<Option<Box<dyn Tracer>>, EngineError> {
-        self.engine.set_tracer(tracer)
-    }
-
     /// Has a watcher see the guest reach these instructions, in place of the one before, and gives that
     /// one back.
     ///
@@ -120,6 +92,20 @@ impl Machine {
     pub(crate) fn tell_started(&mut self) {
         if let Some(watcher) = &mut self.engine.watch_mut().watcher {
             watcher.started();
+        }
+    }
+
+    /// Tells the watcher that a driver is loaded, or given a device.
+    pub(crate) fn tell_starting(&mut self) {
+        if let Some(watcher) = &mut self.engine.watch_mut().watcher {
+            watcher.starting();
+        }
+    }
+
+    /// Tells the watcher that a driver has been unloaded.
+    pub(crate) fn tell_unloaded(&mut self, image_name: &str) {
+        if let Some(watcher) = &mut self.engine.watch_mut().watcher {
+            watcher.unloaded(image_name);
         }
     }
 

@@ -7,39 +7,104 @@
 //! repeat = 10                # how often the steps are done
 //! unload = true              # DriverUnload at the end
 //! tag = "My??"               # only these tags
+//! budget = 100000000         # the most that a request may take, in bytes of code executed
 //!
 //! [[setup]]                  # once, in front
-//! ioctl = 0x22e000
+//! ioctl = 0x222000
+//! input-text = "hello"
 //!
 //! [[step]]                   # each time
 //! open = '\\.\MyDevice'
 //! as = "one"
 //! [[step]]
-//! ioctl = 0x22e004
+//! ioctl = 0x222000
 //! input = "00 10 00 00"      # or input-text, input-utf16, input-file
 //! output = 16                # room for what comes out, in bytes
-//! expect = "success"         # or an NTSTATUS: 0xC000000D
+//! expect = "success"         # or an NTSTATUS: 0xC000000D; or "anything"
 //! [[step]]
 //! write = "01 02"            # or write-text, write-utf16, write-file
-//! offset = 0
+//! offset = 512               # where in the file; where its position is if there is none
 //! on = "one"                 # the handle; the last one opened if there is none
 //! [[step]]
-//! read = 512
+//! read = 2
+//! offset = 512
 //! [[step]]
 //! sleep = 10                 # milliseconds of the guest's time
 //! [[step]]
-//! close = "one"
+//! close = "one"              # or true: the last one opened
 //!
 //! [[teardown]]               # once, behind
-//! ioctl = 0x22e008
+//! ioctl = 0x222000
 //! ```
 //!
-//! If no step opens anything, the device is opened in front of each repetition, and closed behind it.
+//! Requests that take longer than their call:
+//!
+//! ```toml
+//! driver = "my.sys"
+//! [[step]]
+//! open = '\\.\MyDevice'
+//! overlapped = true
+//! as = "one"
+//! [[step]]
+//! ioctl = 0x222004
+//! input = "03 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"
+//! output = 4
+//! as = "long"                # it is on its way from here on
+//! [[step]]
+//! cancel = "long"            # CancelIoEx; with a handle's name CancelIo: all that are to that
+//! [[step]]
+//! wait = "long"              # GetOverlappedResult; true is the one made last
+//! timeout = 1000             # milliseconds at most; without it for as long as it takes
+//! expect = 0xC0000120        # STATUS_CANCELLED
+//! [[step]]
+//! close = "one"
+//! ```
+//!
+//! What happens to a Plug and Play driver and its devices, on a bus without hardware:
+//!
+//! ```toml
+//! driver = "pnp.sys"
+//! unload = true              # the devices go, and the driver with the last one
+//! [[setup]]
+//! add-device = true          # AddDevice, IRP_MN_START_DEVICE
+//! as = "first"
+//! [[step]]
+//! add-device = true
+//! as = "dev"
+//! [[step]]
+//! set-power = "D3"           # D0 to D3 of the device `on`; S0 to S5 of the system
+//! on = "dev"
+//! [[step]]
+//! set-power = "D0"
+//! on = "dev"
+//! [[step]]
+//! stop-device = "dev"        # IRP_MN_QUERY_STOP_DEVICE, IRP_MN_STOP_DEVICE
+//! [[step]]
+//! start-device = "dev"
+//! [[step]]
+//! remove-device = "dev"      # or surprise-remove
+//! [[teardown]]
+//! shutdown = true            # IRP_MJ_SHUTDOWN
+//! ```
+//!
+//! `unload = true` and `load = true` are steps too.
+//!
+//! A list whose steps open nothing themselves has the driver's device: it is opened in front of the first
+//! step that needs a handle, if none is open, and closed behind the list, or in front of a step that takes
+//! the device or the driver away. So it is for `setup`, for each repetition and for `teardown`. If there is
+//! no step that does anything, each repetition opens the device and closes it.
+//!
+//! Opening, and all that happens to devices and the driver, has to succeed if there is no `expect`, or the
+//! run ends with an error. A request may fail, which is a warning. No request goes to a handle whose `open`
+//! failed, nor to an older one in its place. A request that is on its way is one of at most 16 until it has
+//! been waited for.
 
-use super::step::{Action, BUFFER_LIMIT, Expected, PATH_LIMIT, Step, bytes};
+use super::step::{Step, path_error};
+use super::toml_data::limited;
+use super::toml_step::{RawStep, StepError};
 use super::{MOST_REPEATS, MOST_STEPS, Scenario};
 use serde::Deserialize;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The largest file read, in bytes.
@@ -93,6 +158,9 @@ pub enum ScenarioError {
     /// It is repeated too often, or not at all.
     #[error("repeat = {0}: from 1 to {MOST_REPEATS}")]
     Repeat(u64),
+    /// No program can open such a device.
+    #[error("device: {0}")]
+    Device(String),
 }
 
 #[derive(Deserialize)]
@@ -102,6 +170,7 @@ struct Raw {
     pdb: Option<PathBuf>,
     device: Option<String>,
     repeat: Option<u64>,
+    budget: Option<u64>,
     #[serde(default)]
     unload: bool,
     tag: Option<String>,
@@ -111,45 +180,6 @@ struct Raw {
     step: Vec<RawStep>,
     #[serde(default)]
     teardown: Vec<RawStep>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawStep {
-    open: Option<String>,
-    #[serde(rename = "as")]
-    name: Option<String>,
-    close: Option<Close>,
-    ioctl: Option<u32>,
-    input: Option<String>,
-    input_text: Option<String>,
-    input_utf16: Option<String>,
-    input_file: Option<PathBuf>,
-    output: Option<u32>,
-    read: Option<u32>,
-    write: Option<String>,
-    write_text: Option<String>,
-    write_utf16: Option<String>,
-    write_file: Option<PathBuf>,
-    offset: Option<u64>,
-    sleep: Option<u32>,
-    on: Option<String>,
-    expect: Option<Expect>,
-}
-
-/// `close = "one"`, or `close = true` for the last one opened.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Close {
-    Name(String),
-    Last(bool),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Expect {
-    Status(u32),
-    Word(String),
 }
 
 impl ScenarioFile {
@@ -193,6 +223,9 @@ impl ScenarioFile {
         let repeat = u32::try_from(repeat).ok();
         let repeat = repeat.filter(|count| (1..=MOST_REPEATS).contains(count));
         let repeat = repeat.ok_or(ScenarioError::Repeat(raw.repeat.unwrap_or(1)))?;
+        if let Some(reason) = raw.device.as_deref().and_then(path_error) {
+            return Err(ScenarioError::Device(reason));
+        }
         let beside = |path: PathBuf| folder.join(path);
         Ok(ScenarioFile {
             driver: raw.driver.map(beside),
@@ -201,6 +234,7 @@ impl ScenarioFile {
             scenario: Scenario {
                 device: raw.device,
                 repeat,
+                budget: raw.budget,
                 unload: raw.unload,
                 setup: steps("setup", raw.setup, folder)?,
                 steps: steps("step", raw.step, folder)?,
@@ -208,23 +242,6 @@ impl ScenarioFile {
             },
         })
     }
-}
-
-fn limited(path: &Path, limit: u64) -> Result<Vec<u8>, ScenarioError> {
-    let read = || {
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path)?;
-        file.take(limit + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            let text = format!("it is larger than {limit} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|source| ScenarioError::Read {
-        path: path.to_path_buf(),
-        source,
-    })
 }
 
 fn steps(list: &'static str, raw: Vec<RawStep>, folder: &Path) -> Result<Vec<Step>, ScenarioError> {
@@ -243,159 +260,4 @@ fn steps(list: &'static str, raw: Vec<RawStep>, folder: &Path) -> Result<Vec<Ste
         })
     };
     raw.into_iter().enumerate().map(step).collect()
-}
-
-enum StepError {
-    Read(ScenarioError),
-    Wrong(String),
-}
-
-fn wrong<T>(reason: impl Into<String>) -> Result<T, StepError> {
-    Err(StepError::Wrong(reason.into()))
-}
-
-impl RawStep {
-    fn into_step(self, folder: &Path) -> Result<Step, StepError> {
-        let input = Data {
-            name: "input",
-            hex: self.input,
-            text: self.input_text,
-            utf16: self.input_utf16,
-            file: self.input_file,
-        };
-        let write = Data {
-            name: "write",
-            hex: self.write,
-            text: self.write_text,
-            utf16: self.write_utf16,
-            file: self.write_file,
-        };
-        let asked = [
-            ("open", self.open.is_some()),
-            ("close", self.close.is_some()),
-            ("ioctl", self.ioctl.is_some()),
-            ("read", self.read.is_some()),
-            ("write", write.is_given()),
-            ("sleep", self.sleep.is_some()),
-        ];
-        let mut asked = asked.iter().filter(|(_, is_given)| *is_given);
-        let kind = match (asked.next(), asked.next()) {
-            (Some((kind, _)), None) => *kind,
-            (None, _) => return wrong("it has none of open, close, ioctl, read, write and sleep"),
-            (Some((one, _)), Some((other, _))) => {
-                return wrong(format!("it has both {one} and {other}"));
-            }
-        };
-        for (key, is_given, kinds) in [
-            ("as", self.name.is_some(), &["open"][..]),
-            ("input", input.is_given(), &["ioctl"]),
-            ("output", self.output.is_some(), &["ioctl"]),
-            ("offset", self.offset.is_some(), &["read", "write"]),
-            ("on", self.on.is_some(), &["ioctl", "read", "write"]),
-        ] {
-            if is_given && !kinds.contains(&kind) {
-                return wrong(format!("{kind} has no {key}"));
-            }
-        }
-        let length = |key: &str, length: u32| match length as usize <= BUFFER_LIMIT {
-            true => Ok(length),
-            false => wrong(format!("{key} = {length}: at most {BUFFER_LIMIT} bytes")),
-        };
-        let offset = self.offset.unwrap_or(0);
-        let mut handle = self.on;
-        let action = if let Some(path) = self.open {
-            if path.encode_utf16().count() > PATH_LIMIT {
-                return wrong(format!("the path has more than {PATH_LIMIT} characters"));
-            }
-            handle = self.name;
-            Action::Open { path }
-        } else if let Some(close) = self.close {
-            handle = match close {
-                Close::Name(name) => Some(name),
-                Close::Last(true) => None,
-                Close::Last(false) => return wrong("close = false: a handle's name, or true"),
-            };
-            Action::Close
-        } else if let Some(code) = self.ioctl {
-            let output = length("output", self.output.unwrap_or(0))?;
-            let input = input.bytes(folder)?;
-            Action::Ioctl {
-                code,
-                input,
-                output,
-            }
-        } else if let Some(read) = self.read {
-            let length = length("read", read)?;
-            Action::Read { length, offset }
-        } else if let Some(milliseconds) = self.sleep {
-            Action::Sleep { milliseconds }
-        } else {
-            let data = write.bytes(folder)?;
-            Action::Write { data, offset }
-        };
-        let expected = match self.expect {
-            None => Expected::Anything,
-            Some(Expect::Status(0)) => Expected::Success,
-            Some(Expect::Status(status)) => Expected::Status(status),
-            Some(Expect::Word(word)) => match &*word {
-                "success" => Expected::Success,
-                "anything" => Expected::Anything,
-                _ => {
-                    let word: String = word.chars().take(40).collect();
-                    return wrong(format!(
-                        "expect = {word:?}: \"success\", \"anything\" or an NTSTATUS"
-                    ));
-                }
-            },
-        };
-        Ok(Step {
-            action,
-            handle,
-            expected,
-        })
-    }
-}
-
-/// Bytes, written in one of four ways.
-struct Data {
-    name: &'static str,
-    hex: Option<String>,
-    text: Option<String>,
-    utf16: Option<String>,
-    file: Option<PathBuf>,
-}
-
-impl Data {
-    fn is_given(&self) -> bool {
-        self.hex.is_some() || self.text.is_some() || self.utf16.is_some() || self.file.is_some()
-    }
-
-    fn bytes(self, folder: &Path) -> Result<Vec<u8>, StepError> {
-        let name = self.name;
-        let bytes = match (self.hex, self.text, self.utf16, self.file) {
-            (None, None, None, None) => Vec::new(),
-            (Some(hex), None, None, None) => match bytes(&hex) {
-                Some(bytes) => bytes,
-                None => {
-                    return wrong(format!(
-                        "{name}: pairs of hexadecimal digits, at most {BUFFER_LIMIT}; {name}-text \
-                         is text"
-                    ));
-                }
-            },
-            (None, Some(text), None, None) => text.into_bytes(),
-            (None, None, Some(text), None) => {
-                text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-            }
-            (None, None, None, Some(file)) => {
-                let path = folder.join(file);
-                limited(&path, BUFFER_LIMIT as u64).map_err(StepError::Read)?
-            }
-            _ => return wrong(format!("{name} is given in more than one way")),
-        };
-        match bytes.len() <= BUFFER_LIMIT {
-            true => Ok(bytes),
-            false => wrong(format!("{name}: at most {BUFFER_LIMIT} bytes")),
-        }
-    }
 }

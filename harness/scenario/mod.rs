@@ -3,13 +3,24 @@
 //! A [`Scenario`] is made of [`Step`]s, in Rust or in a [TOML file](mod@file). A lab with the
 //! [requester](crate::guest::LabBuilder::requester) [does](Scenario::run) what it says.
 
+mod devices;
+mod error;
 pub mod file;
+mod held;
+mod ioctl;
+mod outcome;
+mod perform;
 mod run;
 mod step;
+mod toml_data;
+mod toml_step;
 
+pub use error::RunError;
 pub use file::{ScenarioError, ScenarioFile};
-pub use run::{Failure, Outcome, Place, RunError};
-pub use step::{Action, BUFFER_LIMIT, Expected, IoctlError, PATH_LIMIT, Step};
+pub use held::Missing;
+pub use ioctl::IoctlError;
+pub use outcome::{Failure, Outcome, Place};
+pub use step::{Action, BUFFER_LIMIT, Expected, PATH_LIMIT, Step};
 
 /// The most steps in a list of a scenario.
 pub const MOST_STEPS: usize = 10_000;
@@ -21,8 +32,8 @@ pub const MOST_REPEATS: u32 = 1_000_000;
 /// What is done to a driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scenario {
-    /// The device that is opened for each repetition if no step opens anything; `None` for the one that
-    /// the driver's symbolic link names.
+    /// The device that is opened for lists whose steps open nothing; `None` for the one that the driver's
+    /// symbolic link names.
     pub device: Option<String>,
     /// Steps done once, in front.
     pub setup: Vec<Step>,
@@ -34,6 +45,10 @@ pub struct Scenario {
     pub repeat: u32,
     /// Whether the driver is unloaded at the end.
     pub unload: bool,
+    /// The most work that a request may take, in bytes of code executed; `None` for
+    /// [`REQUEST_WORK`](crate::guest::REQUEST_WORK), which is the limit of what happens to devices and to
+    /// the driver, too.
+    pub budget: Option<u64>,
 }
 
 /// Nothing, once.
@@ -46,6 +61,7 @@ impl Default for Scenario {
             teardown: Vec::new(),
             repeat: 1,
             unload: false,
+            budget: None,
         }
     }
 }

@@ -1,185 +1,33 @@
 //! Doing what a scenario says.
 
-use super::step::{Action, Expected, Step};
+use super::devices::{is_idle, opens, wants_handle};
+use super::error::RunError;
+use super::held::{Held, Kind};
+use super::outcome::{Outcome, Place};
+use super::perform::{Answer, File, Progress};
+use super::step::{Expected, Step, path_error};
 use super::{MOST_HANDLES, Scenario};
 use crate::guest::{
-    DriverCallError, FileHandle, Lab, NtStatus, READ_WRITE, Request, RequestError, Win32Error,
+    BusDevice, DeviceAction, DriverCallError, FileHandle, Lab, NtStatus, READ_WRITE, REQUEST_WORK,
+    Request,
 };
-use crate::leaks::LeakError;
-
-/// Where in a scenario something is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// A step of [`Scenario::setup`], by its index.
-    Setup(usize),
-    /// A step of [`Scenario::steps`].
-    Step {
-        /// The repetition, from 0.
-        repetition: u32,
-        /// The step's index.
-        index: usize,
-    },
-    /// The device is opened or closed around a repetition.
-    Device {
-        /// The repetition, from 0.
-        repetition: u32,
-    },
-    /// A step of [`Scenario::teardown`].
-    Teardown(usize),
-    /// The driver is unloaded.
-    Unload,
-}
-
-/// As in `[[step]] 2 of repetition 3`.
-///
-/// ```
-/// use poolhit::scenario::Place;
-/// let place = Place::Step { repetition: 2, index: 1 };
-/// assert_eq!(place.to_string(), "[[step]] 2 of repetition 3");
-/// ```
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Place::Setup(index) => write!(f, "[[setup]] {}", index + 1),
-            Place::Step { repetition, index } => {
-                write!(f, "[[step]] {} of repetition {}", index + 1, repetition + 1)
-            }
-            Place::Device { repetition } => write!(f, "repetition {}", repetition + 1),
-            Place::Teardown(index) => write!(f, "[[teardown]] {}", index + 1),
-            Place::Unload => f.write_str("unload"),
-        }
-    }
-}
-
-/// A request that failed, and may have.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Failure {
-    /// Where it was first.
-    pub place: Place,
-    /// The step, in words.
-    pub step: String,
-    /// What `GetLastError` gave the first time.
-    pub error: Win32Error,
-    /// The status behind it.
-    pub status: NtStatus,
-    /// How often it failed.
-    pub times: u64,
-}
-
-/// What came of a scenario that was done to its end.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Outcome {
-    /// The number of requests made.
-    pub requests: u64,
-    /// Those that failed although nothing was expected of them, each step once.
-    pub failures: Vec<Failure>,
-}
-
-/// Why a scenario was not done to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A device cannot be opened or closed.
-    #[error("{place}: {source}")]
-    Device {
-        /// Where.
-        place: Place,
-        /// Why not.
-        source: DriverCallError,
-    },
-    /// No handle has this name, or none is open.
-    #[error("{place}: {}", match name {
-        Some(name) => format!("no open handle is called {name:?}"),
-        None => "no handle is open".to_owned(),
-    })]
-    NoHandle {
-        /// Where.
-        place: Place,
-        /// The name, if the step gives one.
-        name: Option<String>,
-    },
-    /// Too many handles are open.
-    #[error("{place}: more than {MOST_HANDLES} handles are open")]
-    TooManyHandles {
-        /// Where.
-        place: Place,
-    },
-    /// Something else came of a request than the scenario says.
-    #[error("{place}: {step} gave error {} (status {status}), and not {expected}", error.0)]
-    Unexpected {
-        /// Where.
-        place: Place,
-        /// The step, in words.
-        step: String,
-        /// What `GetLastError` gave; 0 for a success.
-        error: Win32Error,
-        /// The status behind it.
-        status: NtStatus,
-        /// What was expected, in words.
-        expected: String,
-    },
-    /// A request had no answer: something stopped the guest.
-    #[error("{place}: {step}: {source}")]
-    Request {
-        /// Where.
-        place: Place,
-        /// The step, in words.
-        step: String,
-        /// Why.
-        source: RequestError,
-    },
-    /// The driver was not unloaded.
-    #[error("unload: {0}")]
-    Unload(DriverCallError),
-    /// The lab does not track leaks.
-    #[error(transparent)]
-    Leaks(#[from] LeakError),
-}
-
-/// The most failures that are kept.
-const MOST_FAILURES: usize = 1000;
-
-/// The open handles, with their names.
-#[derive(Default)]
-struct Handles(Vec<(Option<String>, FileHandle)>);
-
-impl Handles {
-    fn find(&self, name: Option<&str>, place: Place) -> Result<usize, RunError> {
-        let fits = |(own, _): &(Option<String>, FileHandle)| match name {
-            Some(name) => own.as_deref() == Some(name),
-            None => true,
-        };
-        self.0.iter().rposition(fits).ok_or(RunError::NoHandle {
-            place,
-            name: name.map(str::to_owned),
-        })
-    }
-
-    fn get(&self, name: Option<&str>, place: Place) -> Result<FileHandle, RunError> {
-        Ok(self.0[self.find(name, place)?].1)
-    }
-}
 
 /// A scenario under way.
-struct Run<'a> {
-    lab: &'a mut Lab,
-    handles: Handles,
-    outcome: Outcome,
+pub(super) struct Run<'a> {
+    pub lab: &'a mut Lab,
+    pub outcome: &'a mut Outcome,
+    /// The most work of a request.
+    pub work: u64,
+    pub handles: Held<File>,
+    pub requests: Held<Progress>,
+    pub devices: Held<BusDevice>,
+    /// The path that the scenario gives.
+    device: Option<&'a str>,
+    /// The handles that no step has opened.
+    own: Vec<FileHandle>,
 }
 
 impl Scenario {
-    /// Whether its steps open what they need themselves.
-    ///
-    /// ```
-    /// use poolhit::scenario::{Action, Scenario, Step};
-    /// let open = Step::new(Action::Open { path: r"\\.\My".into() });
-    /// let scenario = Scenario { steps: vec![open], ..Scenario::default() };
-    /// assert!(scenario.opens() && !Scenario::default().opens());
-    /// ```
-    pub fn opens(&self) -> bool {
-        let mut steps = self.setup.iter().chain(&self.steps);
-        steps.any(|step| matches!(step.action, Action::Open { .. }))
-    }
-
     /// Does all of it in a lab with the [requester](crate::guest::LabBuilder::requester), and marks the
     /// repetitions for the lab's [leaks](Lab::mark_repeat) if it tracks them. `progress` is told of each
     /// repetition that is done.
@@ -191,7 +39,6 @@ impl Scenario {
     /// ```
     /// use poolhit::{Lab, scenario::Scenario};
     /// let scenario = Scenario {
-    ///     device: Some(r"\\.\Myfault".into()),
     ///     // leaks 10h bytes
     ///     steps: vec!["0x222004:10000000".parse()?],
     ///     repeat: 5,
@@ -203,129 +50,113 @@ impl Scenario {
     /// assert_eq!(lab.leaks()?.leaked.blocks, 5);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn run(&self, lab: &mut Lab, mut progress: impl FnMut(u32)) -> Result<Outcome, RunError> {
+    pub fn run(&self, lab: &mut Lab, progress: impl FnMut(u32)) -> Result<Outcome, RunError> {
+        let mut outcome = Outcome::default();
+        self.run_noting(lab, &mut outcome, progress)?;
+        Ok(outcome)
+    }
+
+    /// The same, with what came of it until then if it ends in an error.
+    ///
+    /// # Errors
+    /// As for [`run`](Scenario::run).
+    ///
+    /// ```
+    /// use poolhit::{Lab, scenario::{Action, Outcome, Scenario, Step}};
+    /// let scenario = Scenario {
+    ///     steps: vec!["0x222004".parse()?, Step::new(Action::AddDevice)],
+    ///     ..Scenario::default()
+    /// };
+    /// let mut lab = Lab::builder().requester().build()?;
+    /// let mut outcome = Outcome::default();
+    /// let error = scenario.run_noting(&mut lab, &mut outcome, |_| ()).unwrap_err();
+    /// assert!(error.to_string().contains("add-device gave status 0xc0000010"), "{error}");
+    /// assert_eq!(outcome.failures[0].status.0, 0xc000000d); // no length was given
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run_noting(
+        &self,
+        lab: &mut Lab,
+        outcome: &mut Outcome,
+        mut progress: impl FnMut(u32),
+    ) -> Result<(), RunError> {
         let mut run = Run {
             lab,
-            handles: Handles::default(),
-            outcome: Outcome::default(),
+            outcome,
+            work: self.budget.unwrap_or(REQUEST_WORK),
+            handles: Held::new(Kind::Handle),
+            requests: Held::new(Kind::Request),
+            devices: Held::new(Kind::Device),
+            device: self.device.as_deref(),
+            own: Vec::new(),
         };
-        for (index, step) in self.setup.iter().enumerate() {
-            run.step(step, Place::Setup(index))?;
-        }
-        let device = match self.opens() {
-            true => None,
-            false => self.device.as_deref(),
-        };
-        let tracks = run.lab.leak_tracker().is_ok();
-        for repetition in 0..self.repeat {
-            let place = Place::Device { repetition };
-            if let Some(device) = device {
-                run.open_device(device, place)?;
-            }
-            for (index, step) in self.steps.iter().enumerate() {
-                run.step(step, Place::Step { repetition, index })?;
-            }
-            if device.is_some() {
-                run.step(&Step::new(Action::Close), place)?;
-            }
-            if tracks {
-                run.lab.mark_repeat()?;
-            }
-            progress(repetition + 1);
-        }
-        for (index, step) in self.teardown.iter().enumerate() {
-            run.step(step, Place::Teardown(index))?;
-        }
-        if self.unload {
-            run.unload(tracks)?;
-        }
-        Ok(run.outcome)
+        run.all(self, &mut progress)
     }
 }
 
 impl Run<'_> {
-    fn open_device(&mut self, path: &str, place: Place) -> Result<(), RunError> {
-        let opened = self.lab.open_device(path);
-        let handle = opened.map_err(|source| RunError::Device { place, source })?;
-        self.outcome.requests += 1;
-        self.handles.0.push((None, handle));
-        Ok(())
-    }
-
-    /// What is open would keep the driver loaded.
-    fn unload(&mut self, tracks: bool) -> Result<(), RunError> {
-        while !self.handles.0.is_empty() {
-            self.step(&Step::new(Action::Close), Place::Unload)?;
-        }
-        let driver = self.lab.images().driver.name().to_owned();
-        self.lab.unload_driver().map_err(RunError::Unload)?;
-        if tracks {
-            self.lab.mark_unloaded(&driver)?;
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step, place: Place) -> Result<(), RunError> {
-        let name = step.handle.as_deref();
-        let handle = match &step.action {
-            Action::Open { .. } | Action::Sleep { .. } => FileHandle(0),
-            _ => self.handles.get(name, place)?,
-        };
-        let request = match &step.action {
-            Action::Open { path } => {
-                if self.handles.0.len() == MOST_HANDLES {
-                    return Err(RunError::TooManyHandles { place });
-                }
-                Request::Open {
-                    name: path,
-                    access: READ_WRITE,
-                    overlapped: false,
+    fn all(&mut self, scenario: &Scenario, progress: &mut dyn FnMut(u32)) -> Result<(), RunError> {
+        self.list(&scenario.setup, Place::Setup)?;
+        let tracks = self.lab.leak_tracker().is_ok();
+        for repetition in 0..scenario.repeat {
+            let around = Place::Device { repetition };
+            if is_idle(&scenario.steps) && self.handles.is_untouched() {
+                for path in self.device_paths() {
+                    self.open_own(&path, around)?;
                 }
             }
-            Action::Close => Request::Close { handle },
-            Action::Ioctl {
-                code,
-                input,
-                output,
-            } => Request::ioctl(handle, *code, input, *output as usize),
-            Action::Read { length, offset } => Request::Read {
-                handle,
-                offset: *offset,
-                length: *length as usize,
-            },
-            Action::Write { data, offset } => Request::Write {
-                handle,
-                offset: *offset,
-                data,
-            },
-            Action::Sleep { milliseconds } => Request::Sleep {
-                milliseconds: *milliseconds,
-            },
-        };
-        let response = self.lab.request(&request);
-        let response = response.map_err(|source| RunError::Request {
-            place,
-            step: step.to_string(),
-            source,
-        })?;
-        self.outcome.requests += 1;
-        if let Some(handle) = response.handle {
-            self.handles.0.push((step.handle.clone(), handle));
+            self.list(&scenario.steps, |index| Place::Step { repetition, index })?;
+            if tracks {
+                self.lab.mark_repeat()?;
+            }
+            progress(repetition + 1);
         }
-        if matches!(step.action, Action::Close) {
-            let index = self.handles.find(name, place)?;
-            self.handles.0.remove(index);
+        self.list(&scenario.teardown, Place::Teardown)?;
+        match scenario.unload {
+            true => self.unload(),
+            false => Ok(()),
         }
-        let (error, status) = (response.error, response.status);
+    }
+
+    /// Does the steps of a list, with the driver's device open for those that want it.
+    fn list(&mut self, steps: &[Step], place: impl Fn(usize) -> Place) -> Result<(), RunError> {
+        let opens = opens(steps);
+        for (index, step) in steps.iter().enumerate() {
+            let place = place(index);
+            if step.action.takes_away() {
+                self.close_own(place)?;
+            }
+            if wants_handle(step) && !opens && self.handles.is_untouched() {
+                let mut paths = self.device_paths();
+                match (paths.pop(), paths.is_empty()) {
+                    (Some(path), true) => self.open_own(&path, place)?,
+                    (last, _) => {
+                        paths.extend(last);
+                        return Err(RunError::WhichDevice {
+                            place,
+                            links: paths,
+                        });
+                    }
+                }
+            }
+            let answer = self.perform(step, place)?;
+            self.judge(step, place, answer)?;
+        }
+        self.close_own(place(steps.len().saturating_sub(1)))
+    }
+
+    /// Whether that is what was to come of it.
+    fn judge(&mut self, step: &Step, place: Place, answer: Answer) -> Result<(), RunError> {
+        let Answer { error, status, .. } = answer;
         let is_expected = match step.expected {
             Expected::Anything => {
-                if !response.is_success() {
-                    self.note_failure(step, place, error, status);
+                if !answer.is_success && !answer.is_known {
+                    self.outcome.note_failure(step, place, error, status);
                 }
                 true
             }
-            Expected::Success => response.is_success(),
-            Expected::Status(expected) => !response.is_success() && status.0 == expected,
+            Expected::Success => answer.is_success,
+            Expected::Status(expected) => answer.has_status(NtStatus(expected)),
         };
         if is_expected {
             return Ok(());
@@ -342,24 +173,96 @@ impl Run<'_> {
         })
     }
 
-    fn note_failure(&mut self, step: &Step, place: Place, error: Win32Error, status: NtStatus) {
-        let same = |known: &&mut Failure| match (known.place, place) {
-            (Place::Step { index, .. }, Place::Step { index: other, .. }) => {
-                index == other && known.status == status
-            }
-            _ => false,
+    /// The paths of what may be opened: the scenario's device, or what the driver's links name now.
+    fn device_paths(&self) -> Vec<String> {
+        match self.device {
+            Some(path) => vec![path.to_owned()],
+            None => self.lab.driver_links(),
+        }
+    }
+
+    fn open_own(&mut self, path: &str, place: Place) -> Result<(), RunError> {
+        if let Some(reason) = path_error(path) {
+            return Err(RunError::Path { place, reason });
+        }
+        if self.handles.len() == MOST_HANDLES {
+            return Err(RunError::TooManyHandles { place });
+        }
+        let request = Request::Open {
+            name: path,
+            access: READ_WRITE,
+            overlapped: false,
         };
-        let is_full = self.outcome.failures.len() == MOST_FAILURES;
-        match self.outcome.failures.iter_mut().find(same) {
-            Some(known) => known.times += 1,
-            None if is_full => {}
-            None => self.outcome.failures.push(Failure {
-                place,
-                step: step.to_string(),
-                error,
-                status,
-                times: 1,
-            }),
+        let refused = |source| RunError::Device { place, source };
+        let response = self.lab.request_within(&request, self.work);
+        let response = response.map_err(|error| refused(error.into()))?;
+        self.outcome.requests += 1;
+        let handle = response.handle.ok_or_else(|| {
+            refused(DriverCallError::Refused {
+                what: "opening a device",
+                error: response.error,
+                status: response.status,
+            })
+        })?;
+        let overlapped = false;
+        self.handles.add(None, File { handle, overlapped });
+        self.own.push(handle);
+        Ok(())
+    }
+
+    /// Closes what no step has opened, and none has closed.
+    fn close_own(&mut self, place: Place) -> Result<(), RunError> {
+        for handle in std::mem::take(&mut self.own) {
+            if self.handles.has(|file| file.handle == handle) {
+                self.handles.forget(|_, file| file.handle == handle);
+                self.close(handle, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, handle: FileHandle, place: Place) -> Result<(), RunError> {
+        let response = self
+            .lab
+            .request_within(&Request::Close { handle }, self.work);
+        response.map_err(|error| RunError::Device {
+            place,
+            source: error.into(),
+        })?;
+        self.outcome.requests += 1;
+        Ok(())
+    }
+
+    /// Whether the driver's image is in the list of modules.
+    fn is_driver_loaded(&self) -> bool {
+        let base = self.lab.bases().driver;
+        self.lab
+            .modules()
+            .iter()
+            .any(|module| module.base() == base)
+    }
+
+    /// What is open would keep the driver loaded, and so would its devices.
+    fn unload(&mut self) -> Result<(), RunError> {
+        while let Some(file) = self.handles.pop() {
+            self.close(file.handle, Place::Unload)?;
+        }
+        while let Some(device) = self.devices.pop() {
+            let removed = self.lab.device(device, DeviceAction::Remove);
+            removed.map_err(RunError::Unload)?;
+        }
+        // It went with the last of its devices, or in a step.
+        if !self.is_driver_loaded() {
+            return Ok(());
+        }
+        let routines = self.lab.driver_routines();
+        if routines.is_some_and(|routines| !routines.unload) {
+            return Err(RunError::NoUnload);
+        }
+        self.lab.unload_driver().map_err(RunError::Unload)?;
+        match self.is_driver_loaded() {
+            true => Err(RunError::StillLoaded),
+            false => Ok(()),
         }
     }
 }

@@ -1,21 +1,23 @@
 //! What a scenario does, step by step.
 
-use crate::guest::{REQUEST_BUFFER, REQUEST_NAME};
+use crate::guest::{DeviceAction, REQUEST_BUFFER, REQUEST_NAME, SystemPower};
 use std::fmt;
-use std::str::FromStr;
 
 /// The most bytes that a step puts in or asks for.
 pub const BUFFER_LIMIT: usize = REQUEST_BUFFER;
 /// The longest path, in UTF-16 units.
 pub const PATH_LIMIT: usize = REQUEST_NAME;
 
-/// A request of the program's, or something that it waits for.
+/// A request of the program's, something that it waits for, or something that happens to the driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
     /// What is done.
     pub action: Action,
-    /// The name of the handle it is done to; `None` for the last one opened.
-    pub handle: Option<String>,
+    /// The name of what it is done to: a handle, a device, or a request that is on its way; `None` for the
+    /// last one.
+    pub target: Option<String>,
+    /// The name of what it gives: a handle, a device, or a request that is on its way.
+    pub name: Option<String>,
     /// What has to come of it.
     pub expected: Expected,
 }
@@ -23,10 +25,12 @@ pub struct Step {
 /// What is done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// `CreateFileW`: the path, `\\.\Name` for a device. [`Step::handle`] names what it gives.
+    /// `CreateFileW`: the path, `\\.\Name` for a device. [`Step::name`] names the handle.
     Open {
         /// The path.
         path: String,
+        /// With `FILE_FLAG_OVERLAPPED`: requests to it may be on their way when their calls return.
+        overlapped: bool,
     },
     /// `CloseHandle`.
     Close,
@@ -43,21 +47,44 @@ pub enum Action {
     Read {
         /// How many bytes.
         length: u32,
-        /// From where in the file.
-        offset: u64,
+        /// From where in the file: `SetFilePointerEx` comes first, or `OVERLAPPED` has it. `None` is where
+        /// the file's position is, and 0 for an overlapped handle.
+        offset: Option<u64>,
     },
     /// `WriteFile`.
     Write {
         /// What is written.
         data: Vec<u8>,
-        /// Where in the file.
-        offset: u64,
+        /// Where in the file, as for a read.
+        offset: Option<u64>,
     },
     /// `Sleep`: timers and work items have that much time.
     Sleep {
         /// How long.
         milliseconds: u32,
     },
+    /// `GetOverlappedResult` of a request that is on its way, when it has ended.
+    Wait {
+        /// How long to wait for that; `u32::MAX` is for ever.
+        milliseconds: u32,
+    },
+    /// `CancelIoEx` of a request that is on its way, or `CancelIo` of all that are to a handle.
+    Cancel,
+    /// The bus finds a device for the driver: [`Lab::add_device`](crate::Lab::add_device). [`Step::name`]
+    /// names it.
+    AddDevice,
+    /// Something happens to a device: [`Lab::device`](crate::Lab::device).
+    Device(DeviceAction),
+    /// [`Lab::set_device_power`](crate::Lab::set_device_power), 0 to 3 for D0 to D3.
+    DevicePower(u32),
+    /// [`Lab::set_system_power`](crate::Lab::set_system_power).
+    SystemPower(SystemPower),
+    /// [`Lab::shutdown`](crate::Lab::shutdown).
+    Shutdown,
+    /// [`Lab::unload_driver`](crate::Lab::unload_driver). What is open stays open.
+    Unload,
+    /// [`Lab::load_driver`](crate::Lab::load_driver).
+    Load,
 }
 
 /// What has to come of a step.
@@ -66,14 +93,59 @@ pub enum Expected {
     /// Anything; the report tells of failures.
     #[default]
     Anything,
-    /// Success.
+    /// Success. A request that is on its way counts as one.
     Success,
     /// A failure with this `NTSTATUS`.
     Status(u32),
 }
 
+impl Action {
+    /// What is expected of it if nothing is said: anything of requests, and success of what later steps
+    /// build on, such as an open handle.
+    ///
+    /// ```
+    /// use poolhit::scenario::{Action, Expected};
+    /// let open = Action::Open { path: r"\\.\My".into(), overlapped: false };
+    /// assert_eq!(open.usual(), Expected::Success);
+    /// assert_eq!(Action::Close.usual(), Expected::Anything);
+    /// ```
+    pub fn usual(&self) -> Expected {
+        match self {
+            Action::Close
+            | Action::Ioctl { .. }
+            | Action::Read { .. }
+            | Action::Write { .. }
+            | Action::Sleep { .. }
+            | Action::Wait { .. }
+            | Action::Cancel => Expected::Anything,
+            Action::Open { .. }
+            | Action::AddDevice
+            | Action::Device(_)
+            | Action::DevicePower(_)
+            | Action::SystemPower(_)
+            | Action::Shutdown
+            | Action::Unload
+            | Action::Load => Expected::Success,
+        }
+    }
+
+    /// Whether it is a request to a handle, for which a device can be opened.
+    pub(super) fn is_transfer(&self) -> bool {
+        matches!(
+            self,
+            Action::Ioctl { .. } | Action::Read { .. } | Action::Write { .. }
+        )
+    }
+
+    /// Whether a device or the driver may go with it, which an open handle would keep from going.
+    pub(super) fn takes_away(&self) -> bool {
+        matches!(self, Action::Device(_) | Action::Unload | Action::Load)
+    }
+}
+
 impl Step {
-    /// A step on the last handle opened, of which anything may come.
+    /// A step on what was opened last, with names for nothing, and of which the [usual](Action::usual) has
+    /// to come.
     ///
     /// ```
     /// use poolhit::scenario::{Action, Expected, Step};
@@ -81,11 +153,27 @@ impl Step {
     /// ```
     pub fn new(action: Action) -> Step {
         Step {
+            expected: action.usual(),
             action,
-            handle: None,
-            expected: Expected::Anything,
+            target: None,
+            name: None,
         }
     }
+}
+
+/// A name without what a terminal would take for a command.
+pub(super) fn shown(name: &str) -> String {
+    name.replace(char::is_control, "\u{fffd}")
+}
+
+/// Why a path cannot be opened by any program, if that is so.
+pub(super) fn path_error(path: &str) -> Option<String> {
+    if path.contains('\0') {
+        return Some(format!("the path `{}` has a NUL in it", shown(path)));
+    }
+    let units = path.encode_utf16().count();
+    let text = format!("the path has {units} characters: at most {PATH_LIMIT}");
+    (units > PATH_LIMIT).then_some(text)
 }
 
 /// As a report names it.
@@ -98,7 +186,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.action {
-            Action::Open { path } => write!(f, "open {path}")?,
+            Action::Open { path, .. } => write!(f, "open {}", shown(path))?,
             Action::Close => f.write_str("close")?,
             Action::Ioctl {
                 code,
@@ -114,92 +202,25 @@ impl fmt::Display for Step {
             Action::Read { length, .. } => write!(f, "read of {length} bytes")?,
             Action::Write { data, .. } => write!(f, "write of {} bytes", data.len())?,
             Action::Sleep { milliseconds } => write!(f, "sleep of {milliseconds} ms")?,
+            Action::Wait { .. } => f.write_str("wait")?,
+            Action::Cancel => f.write_str("cancel")?,
+            Action::AddDevice => f.write_str("add-device")?,
+            Action::Device(DeviceAction::Start) => f.write_str("start-device")?,
+            Action::Device(DeviceAction::Stop) => f.write_str("stop-device")?,
+            Action::Device(DeviceAction::Remove) => f.write_str("remove-device")?,
+            Action::Device(DeviceAction::SurpriseRemove) => f.write_str("surprise-remove")?,
+            Action::DevicePower(state) => write!(f, "set-power D{state}")?,
+            Action::SystemPower(state) => {
+                let state = *state as u32 - SystemPower::Working as u32;
+                write!(f, "set-power S{state}")?;
+            }
+            Action::Shutdown => f.write_str("shutdown")?,
+            Action::Unload => f.write_str("unload")?,
+            Action::Load => f.write_str("load")?,
         }
-        match &self.handle {
-            Some(name) if !matches!(self.action, Action::Sleep { .. }) => write!(f, " [{name}]"),
-            _ => Ok(()),
+        for name in [&self.target, &self.name].into_iter().flatten() {
+            write!(f, " [{}]", shown(name))?;
         }
+        Ok(())
     }
-}
-
-/// Why a text is no IOCTL.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum IoctlError {
-    /// The code is no number of 32 bits.
-    #[error("`{0}` is no control code: 0x22e004, say, or 2285572")]
-    Code(String),
-    /// The input is not bytes in hexadecimal.
-    #[error("input `{0}`: bytes are written as pairs of hexadecimal digits, 00100000 say")]
-    Input(String),
-    /// The room for the output is no number, or too large.
-    #[error("`{0}` is no length: a decimal number of bytes, at most {BUFFER_LIMIT}")]
-    Output(String),
-    /// There is more behind that.
-    #[error("`{0}` has too many colons: CODE, CODE:INPUT or CODE:INPUT:OUTLEN")]
-    TooMany(String),
-}
-
-/// `CODE`, `CODE:INPUT` or `CODE:INPUT:OUTLEN`: the control code in hexadecimal with `0x` or in decimal,
-/// what is put in as hexadecimal digits, the room for the output in bytes.
-///
-/// ```
-/// use poolhit::scenario::{Action, Step};
-/// let step: Step = "0x83360018:0010:16".parse()?;
-/// let action = Action::Ioctl { code: 0x83360018, input: vec![0x00, 0x10], output: 16 };
-/// assert_eq!(step.action, action);
-/// assert!("0x83360018:001".parse::<Step>().is_err());
-/// # Ok::<(), poolhit::scenario::IoctlError>(())
-/// ```
-impl FromStr for Step {
-    type Err = IoctlError;
-
-    fn from_str(text: &str) -> Result<Step, IoctlError> {
-        let quoted = |part: &str| part.chars().take(40).collect::<String>();
-        let mut parts = text.split(':');
-        let code = parts.next().unwrap_or_default().trim();
-        let code = control_code(code).ok_or_else(|| IoctlError::Code(quoted(code)))?;
-        let input = parts.next().unwrap_or_default();
-        let input = bytes(input).ok_or_else(|| IoctlError::Input(quoted(input)))?;
-        let output = match parts.next().map(str::trim) {
-            None | Some("") => 0,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|length| *length as usize <= BUFFER_LIMIT)
-                .ok_or_else(|| IoctlError::Output(quoted(text)))?,
-        };
-        if parts.next().is_some() {
-            return Err(IoctlError::TooMany(quoted(text)));
-        }
-        Ok(Step::new(Action::Ioctl {
-            code,
-            input,
-            output,
-        }))
-    }
-}
-
-/// A control code, in hexadecimal with `0x` or in decimal.
-fn control_code(text: &str) -> Option<u32> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
-/// Bytes, as pairs of hexadecimal digits, with or without space between the pairs; at most
-/// [`BUFFER_LIMIT`] of them.
-pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for word in text.split_ascii_whitespace() {
-        let (pairs, rest) = word.as_bytes().as_chunks::<2>();
-        if !rest.is_empty() || bytes.len() + pairs.len() > BUFFER_LIMIT {
-            return None;
-        }
-        for pair in pairs {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            bytes.push((digit(pair[0])? << 4 | digit(pair[1])?) as u8);
-        }
-    }
-    Some(bytes)
 }

@@ -76,8 +76,16 @@ struct Kept {
     rule: Rule,
 }
 
-/// An address that no code has: it is not canonical.
+/// An address that no code has: it is not canonical. Stacks may hold it all the same.
 const NO_CODE: u64 = 0x8000_0000_0000_0000;
+
+impl Kept {
+    /// No rule of an image's: the one for [`NO_CODE`], which is right there.
+    const NONE: Kept = Kept {
+        at: NO_CODE,
+        rule: Rule::GUESS,
+    };
+}
 
 /// A rule for an instruction pointer, with the code it holds for.
 #[derive(Clone, Copy)]
@@ -149,10 +157,7 @@ impl Capturer {
     /// assert_eq!((returns, end), (vec![0x11, 0x22, 0], WalkEnd::ReturnAddressZero));
     /// ```
     pub fn new() -> Capturer {
-        let kept = Kept {
-            at: NO_CODE,
-            rule: Rule::LEAF,
-        };
+        let kept = Kept::NONE;
         let pointer = KeptPointer {
             kept,
             code: [0; CODE_BYTES],
@@ -168,9 +173,12 @@ impl Capturer {
 
     /// Forgets all rules: the images are not the same any more.
     pub fn clear(&mut self) {
-        self.rules.iter_mut().for_each(|kept| kept.at = NO_CODE);
+        self.rules.fill(Kept::NONE);
         let pointers = self.pointers.iter_mut();
-        pointers.for_each(|pointer| pointer.kept.at = NO_CODE);
+        pointers.for_each(|pointer| {
+            pointer.kept = Kept::NONE;
+            pointer.code_length = 0;
+        });
     }
 
     /// The rows of the last capture, the top of the stack first.

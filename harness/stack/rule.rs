@@ -51,10 +51,16 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The rule for a leaf function: its return address is at the stack pointer.
-    pub const LEAF: Rule = Rule {
+    /// The rule for code that is in no image: as in a leaf function, what is at the stack pointer is taken for
+    /// a return address.
+    ///
+    /// ```
+    /// use poolhit::stack::{frame::FrameTrust, rule::Rule};
+    /// assert_eq!((Rule::GUESS.rip, Rule::GUESS.trust), (0, FrameTrust::Guess));
+    /// ```
+    pub const GUESS: Rule = Rule {
         base: Gpr::Rsp,
-        trust: FrameTrust::Leaf,
+        trust: FrameTrust::Guess,
         rip: 0,
         rsp: 8,
         extent: (0, 8),

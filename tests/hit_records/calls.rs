@@ -11,7 +11,7 @@ fn behind_a_bug_check() {
     let landing = lab.machine().return_landing();
     // Five arguments: the frame has some on the stack.
     let called = lab.call_kernel("ExFreePoolWithTag", &[0xfffffa80_0ff00010, 1, 2, 3, 4]);
-    let Err(CallError::BugCheck(check)) = called else {
+    let Err(CallError::BugCheck { check, .. }) = called else {
         panic!("{called:?}");
     };
     let mut session = Session::new(lab);

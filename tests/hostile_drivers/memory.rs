@@ -1,6 +1,7 @@
 //! Pool taken without end, and given back that never was.
 
-use crate::driver::{Act, act, bug_check, lab, works_again};
+use crate::driver::{Act, End, Way, act, lab, works_again};
+use crate::ended::{bug_check, ends};
 use poolhit::memory::ReadMemory;
 
 /// What [`lab`] has, in bytes.
@@ -66,4 +67,32 @@ fn freeing_twice_is_a_bug_check() {
     assert!(again.to_string().contains("has stopped before"), "{again}");
     let tag = lab.kernel_symbol("PoolHitTag").unwrap();
     assert_eq!(lab.machine().read_u32(tag), Ok(0xffff_ff0f));
+}
+
+/// In a request: it comes back, and what the driver has left for others is enough for an answer.
+#[test]
+fn pool_without_end_in_a_request() {
+    for bytes in [0x8000, 0x10_0000] {
+        let ended = ends(Way::Request, Act::AllocateAll, 0, bytes);
+        assert_eq!(ended.end, End::Back, "{}", ended.text);
+        ended.works_again();
+    }
+    for bytes in [1 << 31, 1 << 40, u64::MAX] {
+        let ended = ends(Way::Request, Act::Allocate, 0, bytes);
+        assert_eq!(ended.end, End::Back, "{}", ended.text);
+        ended.works_again();
+    }
+}
+
+/// Blocks that are none are found in a request, too, with the driver on the stack.
+#[test]
+fn freeing_what_is_no_block_in_a_request() {
+    for (what, address) in [(Act::FreeStack, 0), (Act::Free, 0x1000)] {
+        let mut ended = ends(Way::Request, what, address, 0);
+        let code = ended.check().code;
+        assert!([0xc2, 0x19, 0x50].contains(&code), "{}", ended.text);
+        ended.instruction();
+        ended.stack_is_whole();
+        ended.works_again();
+    }
 }

@@ -193,15 +193,23 @@ fn a_driver_that_loses_its_page_tables_does_not_boot() {
 }
 
 #[test]
-fn a_driver_that_fails_is_a_bug_check() {
+fn the_system_starts_without_a_driver_that_fails() {
     // mov eax, STATUS_UNSUCCESSFUL; ret
-    let error = boot_error(&[0xb8, 1, 0, 0, 0xc0, 0xc3]);
+    let builder = Lab::builder().driver(driver(&[0xb8, 1, 0, 0, 0xc0, 0xc3]));
+    let error = builder.clone().build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "hostile.sys is not loaded: its DriverEntry, or the kernel in front of it, said 0xc0000001"
+    );
+    // The program finds no device.
+    let booted = builder.boot().unwrap();
+    assert_eq!(booted.stopped, None);
+    assert!(booted.lab.modules().by_name("hostile").is_none());
+    let mut session = Session::new(booted.lab);
+    let stop = session.go().unwrap();
     assert!(
-        error.contains(
-            "bug check 0x0000006b PROCESS1_INITIALIZATION_FAILED \
-             (0xc0000001, 0xfffff8800496d000, 0x0, 0x0)"
-        ),
-        "{error}"
+        matches!(stop.reason, poolhit::StopReason::Idle { exit_status: Some(code) } if code != 0),
+        "{stop:?}"
     );
 }
 

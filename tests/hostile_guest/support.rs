@@ -124,6 +124,11 @@ pub fn assert_exception(
     information: [u64; 2],
 ) {
     let [first, second, third, fourth] = check.parameters;
+    // In a system call's the status is not sign-extended.
+    let status = match inside {
+        Inside::SystemCall => status & 0xffff_ffff,
+        _ => status,
+    };
     assert_eq!((first, second), (status, instruction), "{check:?}");
     let on_stack = |at: u64| at >> 32 == 0xffff_f880;
     match inside {

@@ -61,9 +61,9 @@ fn values_reach_the_guest() {
             .return_constant("ExtResult", value);
         match lab.build() {
             Ok(_) => assert!(boots, "{value:#x}"),
-            Err(LabError::Boot { bug_check, .. }) => {
+            Err(LabError::Driver(failed)) => {
                 assert!(!boots, "{value:#x}");
-                assert_eq!(bug_check.unwrap().parameters[0], value);
+                assert_eq!(u64::from(failed.status.0), value);
             }
             Err(error) => panic!("{error}"),
         }

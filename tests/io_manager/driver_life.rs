@@ -146,14 +146,18 @@ fn the_program_unloads_it_too() {
 }
 
 #[test]
-fn a_driver_entry_that_fails_keeps_the_guest_from_booting() {
-    let driver = driver(FAIL_ENTRY, 0);
-    let error = Lab::builder()
-        .driver(driver)
-        .requester()
-        .build()
-        .unwrap_err();
-    assert!(error.to_string().contains("0x0000006b"), "{error}");
+fn the_guest_starts_without_a_driver_whose_entry_fails() {
+    let builder = Lab::builder().driver(driver(FAIL_ENTRY, 0)).requester();
+    let error = builder.clone().build().unwrap_err();
+    assert!(error.to_string().contains("0xc0000001"), "{error}");
+    let booted = builder.boot().unwrap();
+    assert_eq!(
+        booted.driver_failed().unwrap().status,
+        NtStatus(0xc000_0001)
+    );
+    let mut lab = booted.lab;
+    assert!(lab.modules().by_name("iotest").is_none());
+    assert!(lab.open_device(r"\\.\IoTest").is_err());
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub const KEEP_DEVICE: u32 = 4;
 pub const FAIL_ENTRY: u32 = 8;
 pub const REINITIALIZE: u32 = 16;
 pub const STACK: u32 = 32;
+pub const LISTEN: u32 = 64;
 
 pub const BUFFERED: u32 = 0;
 pub const IN_DIRECT: u32 = 1;
@@ -166,7 +167,7 @@ impl Counters {
     pub fn of(lab: &Lab) -> Counters {
         let symbols = &lab.images().driver.symbols;
         let at = lab.bases().driver + symbols.by_name("IoTestCounters").unwrap().rva;
-        let words = (0..47).map(|word| lab.machine().read_u32(at.wrapping_add(word * 4)).unwrap());
+        let words = (0..51).map(|word| lab.machine().read_u32(at.wrapping_add(word * 4)).unwrap());
         Counters(words.collect())
     }
 
@@ -218,6 +219,14 @@ impl Counters {
     /// What the remove lock answered when it was asked for last.
     pub fn remove_state(&self) -> u32 {
         self.0[44]
+    }
+    /// Interfaces that came and went, and how many there were at the last of these.
+    pub fn interfaces(&self) -> [u32; 3] {
+        [self.0[46], self.0[47], self.0[48]]
+    }
+    /// How often WMI has asked: in the old way, and the new.
+    pub fn wmi(&self) -> [u32; 2] {
+        [self.0[49], self.0[50]]
     }
     pub fn last_irql(&self) -> u32 {
         self.0[45]

@@ -82,6 +82,38 @@ fn with_the_last_device_goes_the_driver() {
     assert_eq!(lab.add_device().unwrap(), BusDevice(1));
 }
 
+/// WDK: "IoRegisterPlugPlayNotification", "IoGetDeviceInterfaces", "IoWMIRegistrationControl".
+#[test]
+fn who_listens_hears_of_interfaces_and_wmi_asks_a_provider() {
+    let mut lab = lab_with(PNP | LISTEN, 0);
+    let left = |lab: &Lab| {
+        let left = outstanding(lab);
+        [b"PnNt", b"PnIf", b"Wmip"].map(|name| left.get(&tag(name)).copied().unwrap_or(0))
+    };
+    assert_eq!(left(&lab), [1, 0, 0]);
+    let first = lab.add_device().unwrap();
+    let second = lab.add_device().unwrap();
+    lab.device(first, DeviceAction::Stop).unwrap();
+    let counters = Counters::of(&lab);
+    assert_eq!(counters.interfaces(), [2, 0, 2]);
+    // each was asked again with the room that it wanted
+    assert_eq!(counters.wmi(), [0, 4]);
+    assert_eq!(left(&lab)[2], 2);
+    lab.device(first, DeviceAction::Remove).unwrap();
+    let handle = open_second(&mut lab);
+    close(&mut lab, handle);
+    let counters = Counters::of(&lab);
+    assert_eq!(counters.interfaces(), [2, 1, 1]);
+    assert_eq!(left(&lab)[2], 1);
+    lab.device(second, DeviceAction::Remove).unwrap();
+    assert_eq!(left(&lab)[2], 0);
+}
+
+#[track_caller]
+fn open_second(lab: &mut Lab) -> poolhit::guest::FileHandle {
+    open(lab, &INTERFACE.replace("#0000#", "#0001#"))
+}
+
 #[test]
 fn a_driver_may_refuse_to_let_go() {
     let (mut lab, device) = lab_with_device(3);

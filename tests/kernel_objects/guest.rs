@@ -27,6 +27,13 @@ pub const KERNEL_HANDLE: u32 = 0x200;
 const TAG: u64 = u32::from_le_bytes(*b"TstO") as u64;
 const ARENA: u64 = 0x4_0000;
 
+/// Code in the guest that says how it was called.
+#[derive(Clone, Copy)]
+pub struct Routine {
+    pub address: u64,
+    record: u64,
+}
+
 pub struct Guest {
     pub lab: Lab,
     arena: u64,
@@ -84,6 +91,64 @@ impl Guest {
 
     pub fn room(&mut self, bytes: usize) -> u64 {
         self.put(&vec![0xcc; bytes])
+    }
+
+    /// A routine for the kernel to call: it counts its calls, keeps the last one's arguments, and returns a
+    /// value.
+    pub fn routine(&mut self, value: u64) -> Routine {
+        let record = self.put(&[0; 40]);
+        let code = [
+            &[0x48, 0xb8][..], // mov rax, record
+            &record.to_le_bytes(),
+            &[0x48, 0xff, 0x00],       // inc qword ptr [rax]
+            &[0x48, 0x89, 0x48, 0x08], // mov [rax+8], rcx
+            &[0x48, 0x89, 0x50, 0x10], // mov [rax+0x10], rdx
+            &[0x4c, 0x89, 0x40, 0x18], // mov [rax+0x18], r8
+            &[0x4c, 0x89, 0x48, 0x20], // mov [rax+0x20], r9
+            &[0x48, 0xb8],             // mov rax, value
+            &value.to_le_bytes(),
+            &[0xc3],
+        ];
+        let address = self.put(&code.concat());
+        Routine { address, record }
+    }
+
+    /// How often a routine has been called.
+    pub fn calls(&self, routine: Routine) -> u64 {
+        self.u64(routine.record)
+    }
+
+    /// The arguments of its last call.
+    pub fn arguments(&self, routine: Routine) -> [u64; 4] {
+        [8, 16, 24, 32].map(|at| self.u64(routine.record + at))
+    }
+
+    /// Writes over what a buffer holds.
+    pub fn write(&mut self, at: u64, bytes: &[u8]) {
+        self.lab.machine_mut().write(Va(at), bytes).unwrap();
+    }
+
+    /// Blocks of a tag that have been allocated and not freed, in both pools.
+    pub fn outstanding(&self, tag: &[u8; 4]) -> u32 {
+        let trackers = self.lab.pool().unwrap().trackers().unwrap();
+        let tag = poolhit::tag::Tag::from_bytes(*tag);
+        let tracker = trackers.iter().find(|tracker| tracker.tag == tag);
+        tracker.map_or(0, |tracker| {
+            let pools = poolhit::guest::pool::PoolKind::ALL;
+            pools
+                .map(|kind| tracker.in_pool(kind).outstanding())
+                .into_iter()
+                .sum()
+        })
+    }
+
+    /// The bug check that a call ends in.
+    #[track_caller]
+    pub fn bug_check(&mut self, name: &str, arguments: &[u64]) -> (u32, [u64; 4]) {
+        match self.try_call(name, arguments) {
+            Err(CallError::BugCheck { check, .. }) => (check.code, check.parameters),
+            other => panic!("{name}: {other:x?}"),
+        }
     }
 
     /// Forgets the buffers.

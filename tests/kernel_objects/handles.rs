@@ -213,7 +213,7 @@ fn duplicates_share_the_object() {
 #[track_caller]
 fn bug_check(guest: &mut Guest, name: &str, arguments: &[u64]) -> (u32, [u64; 4]) {
     match guest.try_call(name, arguments) {
-        Err(CallError::BugCheck(check)) => (check.code, check.parameters),
+        Err(CallError::BugCheck { check, .. }) => (check.code, check.parameters),
         other => panic!("{other:?}"),
     }
 }

@@ -86,6 +86,28 @@ fn mutants_are_their_owner_s() {
     assert_eq!(guest.status("ZwReleaseMutant", &call), MUTANT_NOT_OWNED);
 }
 
+/// A mutant that is deleted while it is owned is in no thread's list any more.
+#[test]
+fn a_mutant_that_is_deleted_is_nobody_s() {
+    const MUTANT_LIST_HEAD: u64 = 0x308;
+    const MUTANT_LIST_ENTRY: u64 = 0x18;
+    let mut guest = Guest::new();
+    let attributes = guest.attributes_at(0, None, 0);
+    let thread = guest.call("PsGetCurrentThread", &[]);
+    let head = thread + MUTANT_LIST_HEAD;
+    let create = |guest: &mut Guest| {
+        let call = [0x1f_0001, attributes, 1];
+        guest.handle("ZwCreateMutant", &call).unwrap()
+    };
+    let [kept, deleted] = [create(&mut guest), create(&mut guest)];
+    let links = [kept, deleted].map(|handle| guest.object(handle) + MUTANT_LIST_ENTRY);
+    assert_eq!(guest.u64(head), links[1]);
+    guest.close(deleted);
+    assert_eq!([guest.u64(head), guest.u64(head + 8)], [links[0]; 2]);
+    guest.succeeds("ZwReleaseMutant", &[kept, 0]);
+    assert_eq!([guest.u64(head), guest.u64(head + 8)], [head; 2]);
+}
+
 #[test]
 fn timers_come_due() {
     let mut guest = Guest::new();

@@ -47,7 +47,7 @@ fn a_frame_larger_than_the_stack() {
     for bytes in [0x10_0000, 0x7fff_f000] {
         let mut guest = Guest::new();
         match probe(&mut guest, bytes) {
-            Err(CallError::BugCheck(check)) => assert_eq!(check.code, 0x50),
+            Err(CallError::BugCheck { check, .. }) => assert_eq!(check.code, 0x50),
             other => panic!("{bytes:#x}: {other:x?}"),
         }
     }

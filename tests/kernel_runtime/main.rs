@@ -18,6 +18,7 @@ mod generic_table;
 mod guest;
 mod guid;
 mod memory;
+mod names;
 mod numbers;
 mod random;
 mod security;

@@ -141,18 +141,27 @@ fn a_profile_says_what_the_report_says() {
         .map(|kind| (profile.text(kind.kind), profile.text(kind.unit)))
         .collect();
     let expected = [
+        ("leaked_objects", "count"),
+        ("leaked_space", "bytes"),
         ("allocations", "count"),
         ("frees", "count"),
         ("inuse_objects", "count"),
         ("inuse_space", "bytes"),
     ];
     assert_eq!(types, expected);
-    assert_eq!(profile.text(profile.default_sample_type), "inuse_space");
+    assert_eq!(profile.text(profile.default_sample_type), "leaked_space");
     assert_eq!(profile.sample.len(), report.paths.len());
     for (sample, path) in profile.sample.iter().zip(&report.paths) {
         let totals = &path.account.totals;
         let held = totals.outstanding;
-        let values = [totals.allocations, totals.frees, held.blocks, held.bytes];
+        let values = [
+            path.leaked.blocks,
+            path.leaked.bytes,
+            totals.allocations,
+            totals.frees,
+            held.blocks,
+            held.bytes,
+        ];
         assert_eq!(sample.value, values.map(|value| value as i64));
         let label = &sample.label[0];
         assert_eq!(profile.text(label.key), "tag");
@@ -167,10 +176,14 @@ fn a_profile_says_what_the_report_says() {
             .iter()
             .any(|mapping| profile.text(mapping.filename) == "myfault.sys")
     );
+    let kept = |sample: &&Sample| sample.value[0] == 0 && sample.value[4] > 0;
+    assert!(profile.sample.iter().any(|sample| kept(&sample)));
     // the same names as in the folded stacks
     let mut folded = names.clone();
     folded.reverse();
-    assert!(to_folded(&report).contains(&format!("{};tag Lea2 3145728\n", folded.join(";"))));
+    assert!(
+        to_folded(&report).contains(&format!("leaked;{};tag Lea2 3145728\n", folded.join(";")))
+    );
 }
 
 #[test]

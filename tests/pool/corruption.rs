@@ -13,7 +13,7 @@ const BAD_POOL_CALLER: u32 = 0xc2;
 #[track_caller]
 fn bug_check(result: Result<poolhit::guest::Called, CallError>) -> BugCheck {
     match result {
-        Err(CallError::BugCheck(check)) => check,
+        Err(CallError::BugCheck { check, .. }) => check,
         other => panic!("no bug check: {other:x?}"),
     }
 }

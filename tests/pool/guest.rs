@@ -100,7 +100,7 @@ impl Pool {
     #[track_caller]
     pub fn bug_check(&mut self, name: &str, arguments: &[u64]) -> BugCheck {
         match self.try_call(name, arguments) {
-            Err(CallError::BugCheck(check)) => check,
+            Err(CallError::BugCheck { check, .. }) => check,
             other => panic!("{name} ends in no bug check: {other:x?}"),
         }
     }

@@ -196,7 +196,7 @@ impl Guest {
                     let is_null = routine.contains("Allocate") && value == 0;
                     found = if is_null { Null } else { Well };
                 }
-                Err(CallError::BugCheck(check)) => {
+                Err(CallError::BugCheck { check, .. }) => {
                     found = BugCheck(check.code, check.parameters[0]);
                     break;
                 }

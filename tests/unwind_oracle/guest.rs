@@ -94,7 +94,9 @@ impl Guest {
             let exit = machine.run(limit).unwrap();
             match &exit {
                 Exit::Fault(fault) if machine.privilege_level() == 0 => {
-                    self.watch.oracle().interrupt(&machine.registers());
+                    self.watch
+                        .oracle()
+                        .interrupt(&machine.registers(), &*machine);
                     machine.deliver_fault(fault).unwrap();
                 }
                 _ => return exit,
@@ -117,7 +119,7 @@ impl Guest {
         if machine.interrupt(CLOCK_VECTOR).is_err() {
             return false;
         }
-        self.watch.oracle().interrupt(&registers);
+        self.watch.oracle().interrupt(&registers, machine);
         if breaks_in {
             machine.send_to_debug_port(BREAK_IN);
         }

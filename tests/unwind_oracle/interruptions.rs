@@ -88,7 +88,10 @@ fn the_kernel_faults_in_the_pool() {
     for block in [0xfffffa80_0ff00010, 0x18, 0xfffff8a0_0ff00008] {
         let mut guest = Guest::boot(Some(1));
         let called = guest.call("ExFreePoolWithTag", &[block, tag]);
-        assert!(matches!(called, Err(CallError::BugCheck(_))), "{called:?}");
+        assert!(
+            matches!(called, Err(CallError::BugCheck { .. })),
+            "{called:?}"
+        );
         guest.finish();
     }
 }

@@ -10,7 +10,8 @@ use poolhit_fixtures::prebuilt;
 /// In front of the number of what the driver is to do.
 const MARK: [u8; 8] = 0xa1b2_c3d4_e4d5_c6b7_u64.to_le_bytes();
 
-fn watch(scenario: u8) {
+/// A guest at its first prompt, whose driver is going to do that.
+pub fn boot(scenario: u8) -> Guest {
     let mut bytes = prebuilt::SCHEDULER.bytes.to_vec();
     let mark = bytes.windows(8).position(|window| window == MARK).unwrap();
     bytes[mark + 8] = scenario;
@@ -18,7 +19,11 @@ fn watch(scenario: u8) {
         driver: ImageFile::parse("scheduler.sys", bytes, None).unwrap(),
         ..GuestImages::built_in().clone()
     };
-    let mut guest = Guest::boot_with(Lab::builder().images(images), Some(VISITS));
+    Guest::boot_with(Lab::builder().images(images), Some(VISITS))
+}
+
+fn watch(scenario: u8) {
+    let mut guest = boot(scenario);
     assert_eq!(guest.go(), Exit::Halt);
     guest.finish();
 }

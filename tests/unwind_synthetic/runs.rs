@@ -94,7 +94,7 @@ fn interrupt(guest: &mut Guest, (address, has_code): (Va, bool)) {
         machine.set_registers(&registers).unwrap();
         machine.interrupt(VECTORS[0]).unwrap();
     }
-    guest.watch.oracle().interrupt(&registers);
+    guest.watch.oracle().interrupt(&registers, machine);
 }
 
 /// Runs random programs in a ring; all of their boundaries are compared.

@@ -57,7 +57,10 @@ impl Lab {
     pub fn add_device(&mut self) -> Result<BusDevice, DriverCallError> {
         let service = self.driver_service();
         let number = self.kernel_number()?;
-        self.call_with_string("IopAddDevice", &service, &[number.0], "adding a device")?;
+        self.machine.tell_starting();
+        let added = self.call_with_string("IopAddDevice", &service, &[number.0], "adding a device");
+        self.machine.tell_started();
+        added?;
         Ok(BusDevice(self.read_kernel_number()?))
     }
 

@@ -37,6 +37,21 @@ pub enum DriverCallError {
 
 /// The folder of the services' registry keys.
 const SERVICES: &str = r"\Registry\Machine\System\CurrentControlSet\Services\";
+/// The longest name of a service, in UTF-16 units: paths with it are passed to calls of the kernel, which
+/// have room for so much. The name of a file may be longer.
+const SERVICE_NAME: usize = 128;
+
+/// The registry path of the service for a driver's file: its name up to the first point.
+pub(in crate::guest) fn service_path(file: &str) -> String {
+    let stem = file.split('.').next().unwrap_or_default();
+    let mut units = 0;
+    let fits = |c: &char| {
+        units += c.len_utf16();
+        units <= SERVICE_NAME
+    };
+    let name: String = stem.chars().take_while(fits).collect();
+    format!("{SERVICES}{name}")
+}
 
 impl Lab {
     /// The registry path of the driver's service.
@@ -48,8 +63,7 @@ impl Lab {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn driver_service(&self) -> String {
-        let name = self.images().driver.name();
-        format!("{SERVICES}{}", name.split('.').next().unwrap_or_default())
+        service_path(self.images().driver.name())
     }
 
     /// Unloads the driver as `sc stop` does: `nt!NtUnloadDriver` calls its unload routine, if nobody uses
@@ -68,7 +82,17 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unload_driver(&mut self) -> Result<(), DriverCallError> {
-        self.call_with_service("NtUnloadDriver", "unloading the driver")
+        self.call_with_service("NtUnloadDriver", "unloading the driver")?;
+        let images = self.images.clone();
+        let name = images.driver.name();
+        let modules = self.modules();
+        if !modules
+            .iter()
+            .any(|module| module.image_name().eq_ignore_ascii_case(name))
+        {
+            self.machine.tell_unloaded(name);
+        }
+        Ok(())
     }
 
     /// Loads the driver again: the image is as it was at first, and `DriverEntry` is called.
@@ -84,7 +108,10 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn load_driver(&mut self) -> Result<(), DriverCallError> {
-        self.call_with_service("NtLoadDriver", "loading the driver")
+        self.machine.tell_starting();
+        let loaded = self.call_with_service("NtLoadDriver", "loading the driver");
+        self.machine.tell_started();
+        loaded
     }
 
     fn call_with_service(
@@ -123,5 +150,21 @@ impl Lab {
             return Ok(u64::from(status.0));
         }
         Err(DriverCallError::Failed { what, status })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_where_characters_end() {
+        let name = |file: &str| service_path(file)[SERVICES.len()..].to_owned();
+        assert_eq!(name("my.fault.sys"), "my");
+        assert_eq!(name(&"a".repeat(251)), "a".repeat(128));
+        assert_eq!(
+            name(&format!("a{}", "\u{1f600}".repeat(90))),
+            format!("a{}", "\u{1f600}".repeat(63))
+        );
     }
 }

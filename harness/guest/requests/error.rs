@@ -118,7 +118,8 @@ pub struct Stopped {
     /// The instruction.
     pub address: Va,
     /// Where the frames of the stack are, from the innermost on, in the debugger's words: of the
-    /// processor, or of the program's thread if it waits.
+    /// processor, or of the program's thread if it waits. Of a deep stack the middle is left out, and a
+    /// line says how many frames that are.
     pub stack: Vec<String>,
 }
 

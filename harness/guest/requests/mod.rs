@@ -29,6 +29,7 @@ mod run;
 
 pub use device_life::{BusDevice, DeviceAction, SystemPower};
 pub use driver_life::DriverCallError;
+pub(super) use driver_life::service_path;
 pub use error::{RequestError, RequestStop, Stopped};
 pub use kernel_work::KERNEL_WORK_ARGUMENTS;
 pub use run::REQUEST_WORK;

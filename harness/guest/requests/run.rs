@@ -1,21 +1,17 @@
 //! Running the guest from the program's prompt through a request to the prompt again.
 
 use super::super::lab::Lab;
-use super::super::loaded::{ModuleImages, modules_of_thread};
+use super::super::loaded::modules_of_thread;
 use super::protocol::{AnswerKind, Program};
 use super::{FileHandle, READ_WRITE, Request, RequestError, RequestStop, Response, Stopped};
 use crate::address::Va;
 use crate::machine::Exit;
 use crate::memory::ReadMemory;
 use crate::registers::{Gpr, Registers};
-use crate::stack::walk::walk;
 use crate::symbols::Modules;
 
 /// The most work that a request may take by default, in bytes of code retired.
 pub const REQUEST_WORK: u64 = 64 << 20;
-
-/// The most frames of a stack that an error shows.
-const FRAMES: usize = 48;
 
 impl Lab {
     /// Has the program make a request, and waits for its answer. Whatever else is to be done in the guest
@@ -178,6 +174,10 @@ impl Lab {
                 let used = self.unprovided_use(&exit).map(Box::new);
                 used.map_or(RequestStop::BreakInstruction, RequestStop::Unprovided)
             }
+            Exit::HardcodedBreakpoint { .. } if !self.can_tell_bug_check() => RequestStop::Engine(
+                "a break instruction, perhaps of a bug check: the page tables do not lead to the \
+                 kernel's data any more",
+            ),
             Exit::HardcodedBreakpoint { .. } => match self.bug_check() {
                 Some(check) => RequestStop::BugCheck(check),
                 None => RequestStop::BreakInstruction,
@@ -194,9 +194,10 @@ impl Lab {
     }
 
     fn stopped(&self, exit: Exit, reason: RequestStop) -> RequestError {
-        // Where nothing runs, the program's thread is who waits.
+        // Where nothing runs, the program's thread is who waits. A `hlt` of a driver's own is in whatever
+        // thread that runs.
         let waiting = match exit {
-            Exit::Halt => self.waiting_program(),
+            Exit::Halt if self.is_idle() => self.waiting_program(),
             _ => None,
         };
         let (start, modules) =
@@ -205,23 +206,17 @@ impl Lab {
             reason,
             exit,
             address: self.machine().registers().rip(),
-            stack: self.places(&start, &modules),
+            stack: self.places_from(&start, &modules),
         }))
     }
 
-    /// Where the frames of a stack are.
-    fn places(&self, start: &Registers, modules: &Modules) -> Vec<String> {
-        let images = ModuleImages {
-            modules,
-            return_landing: self.machine().return_landing(),
-        };
-        let walk = walk(start, self.machine(), &images, FRAMES);
-        let addresses = walk.frames.iter().map(|frame| frame.code.address());
-        let places = addresses.map(|at| match modules.nearest(at) {
-            Some(near) => near.to_string(),
-            None => format!("0x{at}"),
-        });
-        places.collect()
+    /// Whether the processor's thread (`_KPRCB.CurrentThread`) is its idle thread.
+    fn is_idle(&self) -> bool {
+        const CURRENT_THREAD: u64 = 0x188;
+        const IDLE_THREAD: u64 = 0x198;
+        let region = self.processor_control_region();
+        let read = |offset| self.machine().read_va(region.wrapping_add(offset));
+        matches!((read(CURRENT_THREAD), read(IDLE_THREAD)), (Ok(one), Ok(other)) if one == other)
     }
 
     /// The registers with which the program's first thread goes on where it waits, by the frame that

@@ -215,6 +215,11 @@ impl Engine {
         self.uc.get_data_mut().timer.taken();
     }
 
+    /// Whether a `syscall` is on its way through the gate.
+    pub fn calling(&self) -> bool {
+        self.uc.get_data().calling
+    }
+
     /// The guest's time, in nanoseconds.
     pub fn time(&self) -> u64 {
         let state = self.uc.get_data();

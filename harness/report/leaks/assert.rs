@@ -53,6 +53,10 @@ pub fn assert_none(of: &impl Leaks, tags: Option<&str>) {
              LabBuilder::track_leaks_within",
             count(report.lost.blocks, "allocation")
         ),
+        Ok(report) if !report.is_complete() => panic!(
+            "whether pool leaks cannot be told: {} in progress, or without a known block",
+            count(report.unseen, "allocation")
+        ),
         Ok(_) => {}
         Err(error) => panic!("{}", clean(&error.to_string())),
     }

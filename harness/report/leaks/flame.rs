@@ -1,9 +1,10 @@
 //! A flame graph: what is outstanding by which callers, as a picture.
 //!
-//! It hangs from the top: the outermost callers are there, the pool and the tags at the bottom. The width
-//! of a box is its share of the bytes outstanding. SVG without scripts; what a box is shows as its title.
+//! It hangs from the top: what has leaked is there beside what is kept, the outermost callers below, the
+//! pool and the tags at the bottom. The width of a box is its share of the bytes outstanding. SVG without
+//! scripts; what a box is shows as its title.
 
-use super::folded::rows;
+use super::folded::{KEPT, LEAKED, rows};
 use super::markup::Escaped;
 use super::words::held;
 use crate::leaks::{Held, LeakReport};
@@ -38,7 +39,7 @@ impl Node {
     }
 }
 
-/// A picture of the bytes outstanding by stack.
+/// A picture of the bytes outstanding by stack, those that have leaked apart from those that are kept.
 ///
 /// ```
 /// use poolhit::{Lab, report::leaks::to_flame_graph};
@@ -106,12 +107,13 @@ fn draw(svg: &mut String, name: &str, node: &Node, row: usize, left: f64, scale:
     }
 }
 
-/// A color for a module: the kernel's are blue, tags green, what is outside of modules grey, and the
+/// A color for a module: the kernel's are blue, tags green, what has leaked red, what is outside of modules grey, and the
 /// others of warm hues that their names choose.
 fn color(name: &str) -> String {
     let module = name.split(['!', '+']).next().unwrap_or_default();
     match module {
-        "all outstanding" => return "#c9ccd1".into(),
+        "all outstanding" | KEPT => return "#c9ccd1".into(),
+        LEAKED => return "#f1948a".into(),
         "nt" => return "#9dc3e6".into(),
         tag if tag.starts_with("tag ") => return "#a9d8a0".into(),
         other if other.starts_with("0x") || other.starts_with('(') => return "#c9ccd1".into(),

@@ -99,7 +99,7 @@ fn number(page: &mut String, value: u64) {
 
 fn numbers(page: &mut String, account: &Account, leaked: Held) {
     let totals = &account.totals;
-    let kept = totals.outstanding.blocks - leaked.blocks;
+    let kept = totals.outstanding.blocks.saturating_sub(leaked.blocks);
     let all = [
         leaked.bytes,
         leaked.blocks,

@@ -9,6 +9,10 @@
 //! | GitHub Actions | [`to_github`], [`to_github_in`] |
 //! | tests | [`assert_no_leaks!`](crate::assert_no_leaks) |
 //!
+//! What has leaked is told from what is kept in all of them. Profiles have values of their own for it, and
+//! show it first. Folded stacks and flame graphs begin with a frame `leaked` or `kept`: whoever sums them up
+//! has what is outstanding, and whoever looks for leaks, one part of the picture or one `grep`.
+//!
 //! The same report gives the same bytes. Names of modules and symbols come from images, PDBs and guest
 //! memory: none can be more than text in any of the forms.
 

@@ -1,8 +1,9 @@
 //! A profile as `go tool pprof` and other tools read it: `profile.proto`, compressed by gzip
 //! (github.com/google/pprof, `proto/profile.proto`).
 //!
-//! Samples have four values: `allocations`, `frees` and `inuse_objects` count blocks, `inuse_space`
-//! bytes. Each has the tag as a label, so `pprof -tagfocus=tag=Lea2` shows one tag alone. Frames of
+//! Samples have six values: `leaked_objects` and `leaked_space`, which is what is shown if nothing else is
+//! asked for, are the blocks and bytes that have leaked; `allocations`, `frees` and `inuse_objects` count
+//! blocks, `inuse_space` bytes, leaked or kept. Each has the tag as a label, so `pprof -tagfocus=tag=Lea2` shows one tag alone. Frames of
 //! drivers have their source files and lines, if their PDBs do: `pprof -lines` shows them.
 
 use super::folded::frame_name;
@@ -133,6 +134,8 @@ pub fn to_pprof(report: &LeakReport) -> Vec<u8> {
         profile: Message::default(),
     };
     let types = [
+        ("leaked_objects", "count"),
+        ("leaked_space", "bytes"),
         ("allocations", "count"),
         ("frees", "count"),
         ("inuse_objects", "count"),
@@ -180,12 +183,19 @@ pub fn to_pprof(report: &LeakReport) -> Vec<u8> {
         let held = totals.outstanding;
         sample.numbers(
             2,
-            [totals.allocations, totals.frees, held.blocks, held.bytes],
+            [
+                path.leaked.blocks,
+                path.leaked.bytes,
+                totals.allocations,
+                totals.frees,
+                held.blocks,
+                held.bytes,
+            ],
         );
         sample.message(3, &label);
         parts.profile.message(field::SAMPLE, &sample);
     }
-    let default = parts.strings.number("inuse_space");
+    let default = parts.strings.number("leaked_space");
     parts.profile.number(field::DEFAULT_SAMPLE_TYPE, default);
     for text in &parts.strings.list {
         parts.profile.bytes(field::STRING_TABLE, text.as_bytes());

@@ -1,9 +1,10 @@
 //! The report as text, for people.
 //!
 //! First what has leaked in all, then a table of the tags, then each way with its stack as `k` lists it.
+//! If repetitions were marked, the table has a column for growth: the blocks that come with each one.
 //! Lines have at most 100 columns, but for long names.
 
-use super::words::{Number, clean, count, growth, held, sizes, source};
+use super::words::{Number, clean, count, growth, held, short_growth, sizes, source};
 use crate::debugger::CallStack;
 use crate::leaks::{BadFreeReport, Driver, LeakReport, PathReport, TagReport};
 use crate::report::stack::HEADER;
@@ -82,10 +83,7 @@ pub(super) fn summary(report: &LeakReport) -> String {
     let kept = kept(report);
     match (ways, kept) {
         (0, 0) => format!("{drivers}: nothing leaked."),
-        (0, kept) => format!(
-            "{drivers}: nothing leaked; {} kept since the start.",
-            count(kept, "block")
-        ),
+        (0, kept) => format!("{drivers}: nothing leaked; {} kept.", count(kept, "block")),
         (ways, _) => format!(
             "{drivers} leaks {}, by {}.",
             held(report.leaked),
@@ -96,7 +94,8 @@ pub(super) fn summary(report: &LeakReport) -> String {
 
 /// The blocks that are outstanding and not leaked.
 fn kept(report: &LeakReport) -> u64 {
-    report.totals.outstanding.blocks - report.leaked.blocks
+    let outstanding = report.totals.outstanding.blocks;
+    outstanding.saturating_sub(report.leaked.blocks)
 }
 
 /// What a way is, in one line.
@@ -148,13 +147,19 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
     if report.tags.is_empty() {
         return Ok(());
     }
-    let row = |out: &mut dyn Write, cells: [&dyn fmt::Display; 8]| {
+    // Nothing is known of growth without repetitions.
+    let has_growth = report.repeats >= 2;
+    let row = |out: &mut dyn Write, cells: [&dyn fmt::Display; 8], growth: &str| {
         let [tag, pool, blocks, bytes, kept, allocations, frees, peak] = cells;
-        writeln!(
+        write!(
             out,
             "{tag:<10} {pool:<8} {blocks:>10} {bytes:>13} {kept:>8} {allocations:>12} \
              {frees:>12} {peak:>13}"
-        )
+        )?;
+        match has_growth {
+            true => writeln!(out, " {growth:>6}"),
+            false => writeln!(out),
+        }
     };
     writeln!(out)?;
     let head = [
@@ -167,11 +172,13 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
         "Frees",
         "Peak bytes",
     ];
-    row(out, head.each_ref().map(|cell| cell as &dyn fmt::Display))?;
+    let cells = head.each_ref().map(|cell| cell as &dyn fmt::Display);
+    row(out, cells, "Growth")?;
     for TagReport {
         tag,
         account,
         leaked,
+        growth,
         ..
     } in &report.tags
     {
@@ -182,12 +189,12 @@ fn write_tags(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
             &account.pools.name(),
             &Number(leaked.blocks),
             &Number(leaked.bytes),
-            &Number(totals.outstanding.blocks - leaked.blocks),
+            &Number(totals.outstanding.blocks.saturating_sub(leaked.blocks)),
             &Number(totals.allocations),
             &Number(totals.frees),
             &Number(totals.peak.bytes),
         ];
-        row(out, cells)?;
+        row(out, cells, &short_growth(*growth))?;
     }
     Ok(())
 }

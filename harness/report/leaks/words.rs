@@ -92,6 +92,25 @@ pub(super) fn growth(growth: Growth) -> String {
     }
 }
 
+/// The same in six characters, for a table: the blocks that come with each repetition; `bytes` if they
+/// become larger and not more.
+pub(super) fn short_growth(growth: Growth) -> String {
+    match growth {
+        Growth::NotMeasured | Growth::Nothing => "-".into(),
+        Growth::OneTime => "0".into(),
+        Growth::Growing {
+            blocks_per_repeat: blocks,
+            ..
+        } if blocks > 0.0 => match blocks {
+            0.0..0.01 => "<0.01".into(),
+            99_999.0.. => ">99999".into(),
+            100.0.. => Number(blocks.round() as u64).to_string(),
+            _ => rate(blocks),
+        },
+        Growth::Growing { .. } => "bytes".into(),
+    }
+}
+
 /// A rate with at most two decimals: `12,288`, `0.5`, `0.14`. It may be below 0: blocks can become fewer
 /// while their bytes grow.
 pub(super) fn rate(rate: f64) -> String {
@@ -146,6 +165,33 @@ mod tests {
         let shown = [3.0, 0.5, 1.0 / 7.0, 12288.0, -2.5, 0.001, 0.0].map(rate);
         let expected = ["3", "0.5", "0.14", "12,288", "-2.5", "less than 0.01", "0"];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn growth_fits_a_column() {
+        let growing = |blocks_per_repeat| Growth::Growing {
+            blocks_per_repeat,
+            bytes_per_repeat: 1.0,
+        };
+        let rates = [
+            1.0,
+            0.5,
+            1.0 / 7.0,
+            99.456,
+            100.4,
+            12345.6,
+            1e9,
+            0.001,
+            0.0,
+            -2.0,
+        ];
+        let shown = rates.map(|rate| short_growth(growing(rate)));
+        let expected = [
+            "1", "0.5", "0.14", "99.46", "100", "12,346", ">99999", "<0.01", "bytes", "bytes",
+        ];
+        assert_eq!(shown, expected);
+        assert!(shown.iter().all(|text| text.len() <= 6));
+        assert_eq!(short_growth(Growth::OneTime), "0");
     }
 
     #[test]

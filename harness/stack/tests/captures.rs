@@ -2,7 +2,9 @@
 
 use super::world::{World, enter, execute, image};
 use crate::address::Rva;
+use crate::registers::{Gpr, Registers};
 use crate::stack::capture::Capturer;
+use crate::stack::frame::FrameTrust;
 use crate::stack::walk::{WalkEnd, walk};
 use poolhit_fixtures::unwind_builder::{Function, Instruction};
 
@@ -45,5 +47,30 @@ fn a_saved_register_that_cannot_be_read_ends_a_capture() {
         assert_eq!(capturer.capture(&registers, &world, &world, 8), walk.end);
         let row = (capturer.frames()[0].child_sp, capturer.frames().len());
         assert_eq!(row, (registers.rsp(), walk.frames.len()));
+    }
+}
+
+/// A stack may hold the address that stands for no rule: a capture finds there what a walk finds, before
+/// and after rules are forgotten.
+#[test]
+fn the_address_that_no_code_has_is_one_like_any_other() {
+    let mut world = World::new([]);
+    let mut registers = Registers::default();
+    registers.rip = 0x1000;
+    registers.set(Gpr::Rsp, 0x8000);
+    let no_code = 0x8000_0000_0000_0000;
+    for (address, word) in [(0x8000, no_code), (0x8008, no_code), (0x8010, 0)] {
+        world.words.insert(address, word);
+    }
+    let expected = walk(&registers, &world, &world, 8);
+    let rows: Vec<_> = expected.frames.iter().map(|frame| frame.trust).collect();
+    assert_eq!(rows[1..], [FrameTrust::Guess; 2]);
+    let mut capturer = Capturer::new();
+    for _ in 0..2 {
+        let end = capturer.capture(&registers, &world, &world, 8);
+        assert_eq!(end, expected.end);
+        let found: Vec<_> = capturer.frames().iter().map(|row| row.trust).collect();
+        assert_eq!(found, rows);
+        capturer.clear();
     }
 }

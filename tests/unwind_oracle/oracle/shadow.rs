@@ -145,12 +145,18 @@ impl Shadow {
     ///
     /// # Errors
     /// As for [`step`](Shadow::step).
-    pub fn interrupt(&mut self, registers: &Registers) -> Result<Event, String> {
+    pub fn interrupt(
+        &mut self,
+        registers: &Registers,
+        memory: &dyn ReadMemory,
+    ) -> Result<Event, String> {
         // The last instruction came to its end before that, or had no effect.
-        let event = match self.seen.take() {
-            Some(seen) => self.follow(&seen, registers, None)?,
+        let seen = self.seen.take();
+        let event = match &seen {
+            Some(seen) => self.follow(seen, registers, None)?,
             None => Event::None,
         };
+        self.enter_service(seen.as_ref(), registers, memory)?;
         self.interrupted_at(registers);
         self.is_interrupted = true;
         Ok(event)
@@ -197,21 +203,19 @@ impl Shadow {
     /// changes a register that it has to preserve.
     pub fn step(&mut self, now: &Registers, memory: &dyn ReadMemory) -> Result<Event, String> {
         let seen = self.seen.take();
-        let event = match (std::mem::take(&mut self.is_interrupted), seen) {
+        let event = match (std::mem::take(&mut self.is_interrupted), &seen) {
             (true, _) if self.ways.handlers.contains(&now.rip()) => Event::None,
             (true, _) => return Err("an interrupt that is not delivered".to_string()),
             (false, Some(seen)) if self.ways.timer == Some(now.rip()) => {
-                self.take_timer(&seen, now, memory)?
+                self.take_timer(seen, now, memory)?
             }
-            (false, Some(seen)) => self.follow(&seen, now, Some(memory))?,
+            (false, Some(seen)) => self.follow(seen, now, Some(memory))?,
             (false, None) => self.begin(now),
         };
         if self.ways.restore == Some(now.rip()) {
             self.restore(now, memory)?;
         }
-        if self.ways.service == Some(now.rip()) {
-            self.interrupted_at(&framed(now, memory)?);
-        }
+        self.enter_service(seen.as_ref(), now, memory)?;
         if self.ways.rewrite == Some(now.rip()) {
             self.rewriting = Some(Rewriting::new(now, self.callers.len()));
         }
@@ -223,6 +227,23 @@ impl Shadow {
             instruction: decoder.decode(),
         });
         Ok(event)
+    }
+
+    /// If the guest is about to enter a system service: a machine frame says where its caller goes on. It
+    /// may be there for the second time, behind an interrupt or a stop.
+    fn enter_service(
+        &mut self,
+        seen: Option<&Seen>,
+        now: &Registers,
+        memory: &dyn ReadMemory,
+    ) -> Result<(), String> {
+        let is_again = |seen: &Seen| {
+            seen.registers.rip == now.rip || seen.instruction.mnemonic() == Mnemonic::Iretq
+        };
+        if self.ways.service == Some(now.rip()) && !seen.is_some_and(is_again) {
+            self.interrupted_at(&framed(now, memory)?);
+        }
+        Ok(())
     }
 
     /// A context is about to be gone on with: the frames above its own are gone, and it is the caller of
@@ -298,6 +319,7 @@ impl Shadow {
     ) -> Result<Event, String> {
         let interrupted = framed(now, memory)?;
         let event = self.follow(seen, &interrupted, Some(memory))?;
+        self.enter_service(Some(seen), &interrupted, memory)?;
         self.interrupted_at(&interrupted);
         Ok(event)
     }

@@ -102,8 +102,8 @@ impl Oracle {
     }
 
     /// An interrupt or a fault has been delivered to code with these registers.
-    pub fn interrupt(&mut self, registers: &Registers) {
-        let event = self.shadow.interrupt(registers);
+    pub fn interrupt(&mut self, registers: &Registers, memory: &dyn ReadMemory) {
+        let event = self.shadow.interrupt(registers, memory);
         self.take_event(registers.rip(), event);
     }
 

@@ -1,5 +1,6 @@
 //! Scenario files and IOCTLs as text: what they mean, what they refuse, and noise.
 
+use poolhit::guest::{DeviceAction, SystemPower};
 use poolhit::scenario::{Action, BUFFER_LIMIT, Expected, Scenario, ScenarioFile, Step};
 use proptest::prelude::*;
 use std::path::Path;
@@ -22,16 +23,19 @@ fn a_whole_file() {
         pdb = 'C\my.pdb'
         device = '\\.\My'
         repeat = 10
+        budget = 123456
         unload = true
         tag = "My??"
         [[setup]]
         open = '\\.\My\sub'
         as = "one"
+        overlapped = true
         [[step]]
         ioctl = 0x22e004
         input = "00 10 ff"
         output = 16
         on = "one"
+        as = "two"
         expect = "success"
         [[step]]
         write-utf16 = "hé"
@@ -42,6 +46,26 @@ fn a_whole_file() {
         expect = "anything"
         [[step]]
         sleep = 10
+        [[step]]
+        wait = "two"
+        timeout = 5
+        [[step]]
+        cancel = true
+        [[step]]
+        add-device = true
+        as = "dev"
+        [[step]]
+        set-power = "D3"
+        on = "dev"
+        [[step]]
+        set-power = "S4"
+        [[step]]
+        surprise-remove = "dev"
+        [[step]]
+        unload = true
+        expect = 0xC0000010
+        [[step]]
+        load = true
         [[teardown]]
         close = "one"
         [[teardown]]
@@ -51,39 +75,57 @@ fn a_whole_file() {
     .unwrap();
     assert_eq!(file.driver.as_deref(), Some(Path::new("folder/my.sys")));
     assert_eq!(file.tag.as_deref(), Some("My??"));
+    let on = |action, name: &str| Step {
+        target: Some(name.into()),
+        ..Step::new(action)
+    };
     let named = |action, name: &str| Step {
-        handle: Some(name.into()),
+        name: Some(name.into()),
         ..Step::new(action)
     };
     let (code, input, output) = (0x22e004, vec![0, 0x10, 0xff], 16);
     let data = vec![b'h', 0, 0xe9, 0];
-    let path = r"\\.\My\sub".to_owned();
+    let (path, overlapped) = (r"\\.\My\sub".to_owned(), true);
     let ioctl = Action::Ioctl {
         code,
         input,
         output,
     };
+    let offset = Some(512);
     let expected = Scenario {
         device: Some(r"\\.\My".into()),
-        setup: vec![named(Action::Open { path }, "one")],
+        setup: vec![named(Action::Open { path, overlapped }, "one")],
         steps: vec![
             Step {
                 expected: Expected::Success,
-                ..named(ioctl, "one")
+                name: Some("two".into()),
+                ..on(ioctl, "one")
             },
             Step {
                 expected: Expected::Status(0xc000_000d),
-                ..Step::new(Action::Write { data, offset: 512 })
+                ..Step::new(Action::Write { data, offset })
             },
             Step::new(Action::Read {
                 length: 4096,
-                offset: 0,
+                offset: None,
             }),
             Step::new(Action::Sleep { milliseconds: 10 }),
+            on(Action::Wait { milliseconds: 5 }, "two"),
+            Step::new(Action::Cancel),
+            named(Action::AddDevice, "dev"),
+            on(Action::DevicePower(3), "dev"),
+            Step::new(Action::SystemPower(SystemPower::Hibernate)),
+            on(Action::Device(DeviceAction::SurpriseRemove), "dev"),
+            Step {
+                expected: Expected::Status(0xc000_0010),
+                ..Step::new(Action::Unload)
+            },
+            Step::new(Action::Load),
         ],
-        teardown: vec![named(Action::Close, "one"), Step::new(Action::Close)],
+        teardown: vec![on(Action::Close, "one"), Step::new(Action::Close)],
         repeat: 10,
         unload: true,
+        budget: Some(123_456),
     };
     assert_eq!(file.scenario, expected);
 }
@@ -124,6 +166,40 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         "cannot read folder/no/such",
     );
     refused("[[teardown]]\nclose = false\n", "close = false");
+    refused(
+        "[[step]]\nload = false\n",
+        "load = false: it can only be true",
+    );
+    refused(
+        "[[step]]\nset-power = 'D4'\n",
+        "set-power = \"D4\": D0 to D3",
+    );
+    refused(
+        "[[step]]\nset-power = 'S3'\non = 'x'\n",
+        "set-power has no on",
+    );
+    refused("[[step]]\nsleep = 1\ntimeout = 1\n", "sleep has no timeout");
+    refused(
+        "[[step]]\nread = 1\noverlapped = true\n",
+        "read has no overlapped",
+    );
+    refused(
+        "[[step]]\nread = 1\noffset = 9223372036854775808\n",
+        "line 3",
+    );
+    refused(
+        "[[step]]\nopen = \"a\\u0000b\"\n",
+        "[[step]] 1: the path `a\u{fffd}b` has a NUL in it",
+    );
+    refused(
+        "device = \"a\\u0000b\"\n",
+        "device: the path `a\u{fffd}b` has a NUL",
+    );
+    refused(
+        "[[step]]\nclose = \"\\u0000\"\n",
+        "the name `\u{fffd}` has a NUL",
+    );
+    refused(&format!("device = '{}'\n", "a".repeat(256)), "at most 255");
     let many = "[[step]]\nsleep = 1\n".repeat(10_001);
     refused(&many, "[[step]]: 10001 steps; at most 10000");
 }
@@ -142,7 +218,8 @@ proptest! {
             prop_oneof![
                 Just("[[step]]".to_owned()),
                 Just("[[setup]]".to_owned()),
-                "(open|close|ioctl|read|write|sleep|input|output|offset|on|as|expect|repeat) = \
+                "(open|close|ioctl|read|write|sleep|input|output|offset|on|as|expect|repeat|wait|cancel|timeout|\
+                 overlapped|add-device|stop-device|set-power|unload|budget) = \
                  (-1|0|7|99999999999|true|'a'|\"00\"|\\[\\]|1.5|'\\\\\\\\.\\\\x')",
             ],
             0..12,
