@@ -186,7 +186,7 @@ fn errors_are_readable_when_unwrapped() {
         "k 1 2",
         "? poi(0)",
         "ed nt!PoolHitTag 'Leak2'",
-        "!analyze -v",
+        "!no_such_extension",
         "!poolused 6",
         "!poolfind Irp",
         "dt nt!NO_SUCH_TYPE",
@@ -225,7 +225,7 @@ fn a_line_has_a_limit() {
 }
 
 /// Words that lines are made of.
-const WORDS: [&str; 60] = [
+const WORDS: [&str; 94] = [
     "k",
     "g",
     "u",

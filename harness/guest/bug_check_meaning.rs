@@ -144,6 +144,16 @@ impl BugCheck {
                     "",
                 ],
             ),
+            0x4a => meaning(
+                "A thread is returning to user mode from a system call with its IRQL still\n\
+                 above PASSIVE_LEVEL.",
+                [
+                    "address of the system call's routine",
+                    "current IRQL",
+                    "",
+                    "",
+                ],
+            ),
             0x4e => meaning(
                 "The list of page frame numbers is corrupt. A driver may have unlocked a page\n\
                  twice.",
@@ -407,4 +417,29 @@ fn unexpected_trap(number: u64) -> BugCheckMeaning {
          double fault: the stack may have come to its end.",
         [first, "", "", ""],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first arguments of `KeBugCheckEx` in the guest's sources, and the codes that its callers pass.
+    const RAISED: [u32; 40] = [
+        0x05, 0x06, 0x09, 0x0a, 0x0c, 0x0f, 0x10, 0x18, 0x19, 0x1e, 0x20, 0x32, 0x35, 0x3b, 0x3f,
+        0x40, 0x41, 0x44, 0x48, 0x4a, 0x4e, 0x50, 0x5e, 0x67, 0x6b, 0x76, 0x7d, 0x7e, 0x7f, 0x93,
+        0x96, 0xb8, 0xbe, 0xc2, 0xc7, 0xd1, 0xda, 0xe1, 0xe3, 0xfc,
+    ];
+
+    #[test]
+    fn what_the_kernel_stops_with_has_a_name_and_a_meaning() {
+        for code in RAISED {
+            let check = BugCheck {
+                code,
+                parameters: [0; 4],
+            };
+            assert!(check.name().is_some(), "{code:x}");
+            let meaning = check.meaning().unwrap();
+            assert!(meaning.text.ends_with('.'), "{code:x}");
+        }
+    }
 }
