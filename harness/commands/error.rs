@@ -118,6 +118,9 @@ pub enum ExecuteError {
     /// A type cannot be listed, or not to the listing's end.
     #[error(transparent)]
     Listing(#[from] ListingError),
+    /// The function that the guest is in has no caller.
+    #[error("the current function returns to nobody")]
+    NoCaller,
     /// The output is gone.
     #[error("the output cannot be written to")]
     Output(#[from] fmt::Error),

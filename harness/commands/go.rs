@@ -1,18 +1,56 @@
-//! `g`: the guest goes on until something stops it.
+//! `g [= START] [ADDRESS …]`: the guest goes on until something stops it, or it comes to one of up to ten
+//! addresses.
 //!
 //! From a break instruction (`int 3` in the guest's own code) it goes on behind the instruction,
 //! unless that has been patched; a breakpoint at the current instruction does not stop it again.
+//!
+//! `ga` is the same: it asks for breakpoints of the processor's. `gh` is the same, but that the addresses stop the current thread alone; an exception is taken for
+//! handled: its instruction is executed again. `gn` does not take it so. `gc`, among a breakpoint's
+//! commands, goes on as the guest did before: if `p` led over the breakpoint, with that `p`.
+//!
+//! The rules are those of the debugger's manual, "g (Go)", "gh (Go with Exception Handled)", "gc (Go from
+//! Conditional Breakpoint)". Not here: commands for the addresses behind a semicolon.
 
+use super::step::{go_from, next_start};
 use super::{ExecuteError, Flow};
+use crate::address::Va;
 use crate::debugger::Session;
-use crate::debugger::cursor::Cursor;
+use crate::debugger::control::{Motion, Place};
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use std::fmt::Write;
 
-pub(super) fn run(
-    _session: &mut Session,
+/// The most addresses.
+const PLACES: usize = 10;
+
+pub(super) fn run<const THREAD: bool>(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    _out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let start = next_start(session, arguments)?;
+    let mut places = Vec::new();
+    while !arguments.at_end() {
+        let address = Va(arguments.next_expression(session)?);
+        if places.len() == PLACES {
+            return Err(arguments.error(CommandErrorKind::Range).into());
+        }
+        places.push(Place {
+            thread: session.current_thread().filter(|_| THREAD),
+            ..Place::anywhere(address)
+        });
+    }
+    go_from(session, start)?;
+    session.control.next = Some(Motion::Go(places));
+    Ok(Flow::Go)
+}
+
+/// `gc`.
+pub(super) fn run_as_before(
+    session: &mut Session,
     arguments: &mut Cursor<'_>,
     _out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     arguments.finish()?;
+    session.control.next = Some(Motion::Same);
     Ok(Flow::Go)
 }

@@ -3,8 +3,14 @@
 //! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
 //! is also to be had as values from [`Session`]'s methods.
 
-mod clear_breakpoints;
+mod analyze;
+mod break_on_access;
+mod breakpoint_numbers;
+mod breakpoint_options;
+mod bug_check;
+mod change_breakpoints;
 mod compare;
+mod context;
 mod display;
 mod display_list;
 mod display_number;
@@ -16,8 +22,11 @@ mod error;
 mod evaluate;
 mod examine;
 mod fill;
+mod exception_record;
 mod for_each_module;
+mod frame;
 mod go;
+mod go_up;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
@@ -34,16 +43,19 @@ mod quit;
 mod radix;
 mod register_mask;
 mod registers;
+mod renumber_breakpoints;
 pub mod search;
 mod set_breakpoint;
 mod stack;
 mod symbol_files;
+mod step;
 mod unassemble;
 mod version;
 
 pub use error::ExecuteError;
 
 use crate::debugger::command_line::commands;
+use crate::debugger::control::Motion;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
 use crate::report::{location::write_location, stop::write_stop};
@@ -65,7 +77,8 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 75] = [
+static COMMANDS: [(&str, Run); 105] = [
+    ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
     ("!poolfind", pool_find::run),
@@ -73,13 +86,24 @@ static COMMANDS: [(&str, Run); 75] = [
     ("!poolval", pool_validate::run),
     ("!pte", page_table::run),
     ("!vtop", page_table::run_walk),
+    (".bugcheck", bug_check::run),
+    (".cxr", context::run_record),
+    (".exr", exception_record::run),
+    (".frame", frame::run),
     (".lines", lines::run),
     (".reload", symbol_files::run_reload),
     (".sympath", symbol_files::run_path),
+    (".trap", context::run_trap_frame),
     ("?", evaluate::run),
-    ("bc", clear_breakpoints::run),
+    ("ba", break_on_access::run),
+    ("bc", change_breakpoints::run::<{ change_breakpoints::CLEAR }>),
+    ("bd", change_breakpoints::run::<{ change_breakpoints::DISABLE }>),
+    ("be", change_breakpoints::run::<{ change_breakpoints::ENABLE }>),
     ("bl", list_breakpoints::run),
-    ("bp", set_breakpoint::run),
+    ("bm", set_breakpoint::run_matching),
+    ("bp", set_breakpoint::run::<false>),
+    ("br", renumber_breakpoints::run),
+    ("bu", set_breakpoint::run::<true>),
     ("c", compare::run),
     ("d", display::run_again),
     ("dD", display_number::run_float::<8>),
@@ -89,59 +113,23 @@ static COMMANDS: [(&str, Run); 75] = [
     ("db", display::run::<1, true>),
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
-    (
-        "dda",
-        display_pointers::run::<4, { display_pointers::ASCII }>,
-    ),
-    (
-        "ddp",
-        display_pointers::run::<4, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dds",
-        display_pointers::run::<4, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "ddu",
-        display_pointers::run::<4, { display_pointers::UNICODE }>,
-    ),
+    ("dda", display_pointers::run::<4, { display_pointers::ASCII }>),
+    ("ddp", display_pointers::run::<4, { display_pointers::POINTERS }>),
+    ("dds", display_pointers::run::<4, { display_pointers::SYMBOLS }>),
+    ("ddu", display_pointers::run::<4, { display_pointers::UNICODE }>),
     ("df", display_number::run_float::<4>),
     ("dl", display_list::run::<false>),
     ("dlb", display_list::run::<true>),
     ("dp", display::run::<8, false>),
-    (
-        "dpa",
-        display_pointers::run::<8, { display_pointers::ASCII }>,
-    ),
-    (
-        "dpp",
-        display_pointers::run::<8, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dps",
-        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "dpu",
-        display_pointers::run::<8, { display_pointers::UNICODE }>,
-    ),
+    ("dpa", display_pointers::run::<8, { display_pointers::ASCII }>),
+    ("dpp", display_pointers::run::<8, { display_pointers::POINTERS }>),
+    ("dps", display_pointers::run::<8, { display_pointers::SYMBOLS }>),
+    ("dpu", display_pointers::run::<8, { display_pointers::UNICODE }>),
     ("dq", display::run::<8, false>),
-    (
-        "dqa",
-        display_pointers::run::<8, { display_pointers::ASCII }>,
-    ),
-    (
-        "dqp",
-        display_pointers::run::<8, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dqs",
-        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "dqu",
-        display_pointers::run::<8, { display_pointers::UNICODE }>,
-    ),
+    ("dqa", display_pointers::run::<8, { display_pointers::ASCII }>),
+    ("dqp", display_pointers::run::<8, { display_pointers::POINTERS }>),
+    ("dqs", display_pointers::run::<8, { display_pointers::SYMBOLS }>),
+    ("dqu", display_pointers::run::<8, { display_pointers::UNICODE }>),
     ("ds", display_string::run_counted::<false>),
     ("dt", display_type::run),
     ("du", display_string::run::<true>),
@@ -161,17 +149,35 @@ static COMMANDS: [(&str, Run); 75] = [
     ("ezu", enter::run_string::<true, true>),
     ("f", fill::run::<false>),
     ("fp", fill::run::<true>),
-    ("g", go::run),
+    ("g", go::run::<false>),
+    ("ga", go::run::<false>),
+    ("gc", go::run_as_before),
+    ("gh", go::run::<true>),
+    ("gn", go::run::<false>),
+    ("gu", go_up::run),
     ("k", stack::run),
     ("lm", list_modules::run),
     ("ln", nearest::run),
     ("m", move_memory::run),
     ("n", radix::run),
+    ("p", step::run::<true, { step::COUNT }>),
+    ("pa", step::run_to::<true>),
+    ("pc", step::run::<true, { step::CALL }>),
+    ("pct", step::run::<true, { step::CALL_OR_RETURN }>),
+    ("ph", step::run::<true, { step::BRANCH }>),
+    ("pt", step::run::<true, { step::RETURN }>),
     ("q", quit::run),
     ("r", registers::run),
     ("rdmsr", model_specific::run_read),
     ("rm", register_mask::run),
     ("s", search::run),
+    ("t", step::run::<false, { step::COUNT }>),
+    ("ta", step::run_to::<false>),
+    ("tb", step::run::<false, { step::TAKEN_BRANCH }>),
+    ("tc", step::run::<false, { step::CALL }>),
+    ("tct", step::run::<false, { step::CALL_OR_RETURN }>),
+    ("th", step::run::<false, { step::BRANCH }>),
+    ("tt", step::run::<false, { step::RETURN }>),
     ("u", unassemble::run),
     ("version", version::run::<true>),
     ("vertarget", version::run::<false>),
@@ -201,8 +207,14 @@ fn name_length(text: &str) -> usize {
 /// `rX`, the command.
 fn find(name: &str) -> Option<&'static (&'static str, Run)> {
     let exact = COMMANDS.iter().find(|(known, _)| *known == name);
-    exact.or_else(|| {
-        let name = match name {
+    // `DW` is `dw`: a capital letter in a name is meant.
+    let any_case = |name: &str| {
+        COMMANDS.iter().find(|(known, _)| {
+            known.eq_ignore_ascii_case(name) && !known.contains(char::is_uppercase)
+        })
+    };
+    exact.or_else(|| any_case(name)).or_else(|| {
+        any_case(match name {
             "rM" | "rX" | "rF" | "rY" => "r",
             name if name
                 .get(..2)
@@ -210,11 +222,7 @@ fn find(name: &str) -> Option<&'static (&'static str, Run)> {
             {
                 "lm"
             }
-            name => name,
-        };
-        // `DW` is `dw`: a capital letter in a name is meant.
-        COMMANDS.iter().find(|(known, _)| {
-            known.eq_ignore_ascii_case(name) && !known.contains(char::is_uppercase)
+            name => step::without_option(name).or(stack::without_options(name))?,
         })
     })
 }
@@ -299,8 +307,9 @@ impl Session {
     ) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
         let name = &command[..name_length(command)];
-        if let Some((name, run)) = find(name) {
-            cursor.eat(name);
+        if let Some((known, run)) = find(name) {
+            // Options follow some names without a space.
+            cursor.eat(known);
             return run(self, &mut cursor, out);
         }
         match name.strip_prefix('!') {
@@ -315,47 +324,77 @@ impl Session {
     /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
     /// does not.
     fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        let flow = self.go_on_passing(out);
+        let motion = self.control.next.take().unwrap_or_default();
+        let flow = self.go_on_passing(motion, out);
         // Whoever goes on without commands stops.
         self.pass_at(Default::default());
         flow
     }
 
-    fn go_on_passing(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        let mut points = self.passing_points();
-        self.pass_at(points.clone());
+    fn go_on_passing(
+        &mut self,
+        mut motion: Motion,
+        out: &mut dyn Write,
+    ) -> Result<Flow, ExecuteError> {
+        let mut points = Default::default();
         loop {
-            let stop = self.resume();
-            self.write_run_output(out)?;
-            let stop = stop?;
-            let StopReason::Breakpoint { number } = stop.reason else {
-                return self.report(&stop, out);
+            // The commands may have been about breakpoints, or source lines. Where the guest goes to a
+            // place, it has to be looked whether it is there.
+            let now = match &motion {
+                Motion::Go(places) if places.is_empty() => self.passing_points(),
+                _ => Default::default(),
             };
-            let breakpoint = self.breakpoints().at(stop.address);
-            let command = breakpoint.map(|one| one.command.clone());
-            match command.filter(|command| !command.is_empty()) {
-                None => return self.report(&stop, out),
-                Some(command) => match self
-                    .execute_at_breakpoint(&command, out)
-                    .map_err(|error| error.at_breakpoint(number, self, stop.address))?
-                {
-                    Flow::Go => {
-                        self.charge_stop();
-                        // The commands may have been about breakpoints, or source lines.
-                        let now = self.passing_points();
-                        if now != points {
-                            points.clone_from(&now);
-                            self.pass_at(now);
-                        }
+            if now != points {
+                points.clone_from(&now);
+                self.pass_at(now);
+            }
+            let advanced = self.advance(&mut motion);
+            self.write_run_output(out)?;
+            let (stop, ended) = advanced?;
+            if !ended {
+                step::show(self, &motion, &stop, out)?;
+                continue;
+            }
+            let (command, number) = match stop.reason {
+                StopReason::Breakpoint { number } if !self.control.stepped_onto => {
+                    (self.breakpoint_commands(number)?, Some(number))
+                }
+                StopReason::Step => (step::command(&motion), None),
+                _ => return self.report(&stop, out),
+            };
+            if command.is_empty() {
+                return self.report(&stop, out);
+            }
+            let flow = self.execute_at_breakpoint(&command, out);
+            match flow.map_err(|error| match number {
+                Some(number) => error.at_breakpoint(number, self, stop.address),
+                None => error,
+            })? {
+                Flow::Go => {
+                    self.charge_stop();
+                    match self.control.next.take() {
+                        Some(Motion::Same) => {}
+                        other => motion = other.unwrap_or_default(),
                     }
-                    Flow::Quit => return Ok(Flow::Quit),
-                    Flow::Stay => {
-                        write_location(out, self, stop.address)?;
-                        return Ok(Flow::Stay);
-                    }
-                },
+                }
+                Flow::Quit => return Ok(Flow::Quit),
+                Flow::Stay => {
+                    write_location(out, self, stop.address)?;
+                    return Ok(Flow::Stay);
+                }
             }
         }
+    }
+
+    /// The commands of a breakpoint that has stopped the guest; one that does so once is gone then.
+    fn breakpoint_commands(&mut self, number: usize) -> Result<String, ExecuteError> {
+        let Some(breakpoint) = self.breakpoints().get(number).cloned() else {
+            return Ok(String::new());
+        };
+        if breakpoint.options.once {
+            self.clear_breakpoint(number)?;
+        }
+        Ok(breakpoint.command)
     }
 
     /// Executes a breakpoint's commands, up to the one that lets the guest go on.
@@ -383,6 +422,10 @@ impl Session {
             && let Some(key) = self.break_in_echo.take()
         {
             writeln!(out, "{key}")?;
+        }
+        if stop.reason == StopReason::Step && self.control.shows_registers {
+            registers::run(self, &mut Cursor::new(""), out)?;
+            return Ok(Flow::Stay);
         }
         write_stop(out, self, stop)?;
         Ok(Flow::Stay)

@@ -51,6 +51,7 @@ impl Session {
         let breakpoints = self.breakpoints().iter();
         PassingPoints {
             points: breakpoints
+                .filter(|one| one.is_plain())
                 .filter_map(|one| Some((one.address, frames_shown(one)?)))
                 .collect(),
             lines: self.shows_source_lines(),
@@ -80,7 +81,11 @@ impl Session {
 fn frames_shown(breakpoint: &Breakpoint) -> Option<usize> {
     let mut commands = commands(&breakpoint.command).ok()?;
     let (stack, go) = (commands.next()?, commands.next()?);
-    let plain = go.trim().eq_ignore_ascii_case("g") && commands.next().is_none();
+    // From a breakpoint that is come to freely, `gc` goes on as `g` does.
+    let goes = ["g", "gc"]
+        .iter()
+        .any(|one| go.trim().eq_ignore_ascii_case(one));
+    let plain = goes && commands.next().is_none();
     plain.then(|| super::stack::constant_count(stack)).flatten()
 }
 

@@ -1,25 +1,133 @@
-//! `bp ADDRESS ["COMMANDS"]`: stops the guest in front of an instruction; with commands, executes
-//! them there. `bp ADDRESS "k;g"` shows the stack each time and goes on.
+//! `bp[NUMBER] [OPTIONS] [ADDRESS [PASSES]] ["COMMANDS"]`: stops the guest in front of an instruction; with
+//! commands, executes them there. `bp ADDRESS "k;g"` shows the stack each time and goes on.
+//!
+//! `bu …` is the same for a symbol of a module that may come later, and follows it; so does `bp` where the
+//! address has no value yet. `bm PATTERN [PASSES] ["COMMANDS"]` sets one on each function that the pattern
+//! fits, `bm /d` by address.
+//!
+//! | option | stops |
+//! |---|---|
+//! | `/1` | once, and is gone |
+//! | `/p PROCESS`, `/t THREAD` | only there, by the addresses of `_EPROCESS`, `_ETHREAD` |
+//! | `/c DEPTH`, `/C DEPTH` | only with fewer frames, or more, on the stack |
+//! | `/w "EXPRESSION"` | only if it is not 0: a MASM expression, since there is no `dx` here |
+//!
+//! PASSES is the number of the pass that stops the guest first. The rules are those of the debugger's
+//! manual, "bp, bu, bm (Set Breakpoint)"; the lines of `bm` are its example's.
 //!
 //! Guest memory does not show the breakpoint. A second one at the same address redefines the first.
 
+use super::breakpoint_options::{finish, next_number, next_options, set};
 use super::{ExecuteError, Flow};
 use crate::address::Va;
-use crate::debugger::Session;
-use crate::debugger::cursor::Cursor;
+use crate::debugger::breakpoint::BreakpointOptions;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::expression::ExpressionErrorKind;
+use crate::debugger::{Breakpoint, Session};
+use crate::symbols::wildcard::matches;
 use std::fmt::Write;
 
-pub(super) fn run(
+/// The most functions that a pattern may fit: the project's own limit.
+const MATCHES: usize = 256;
+
+pub(super) fn run<const DEFERRED: bool>(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let address = Va(arguments.next_expression(session)?);
-    let command = arguments.next_quoted()?.unwrap_or_default();
-    arguments.finish()?;
-    let (number, redefined) = session.set_breakpoint(address, &command)?;
-    if redefined {
-        writeln!(out, "breakpoint {number} redefined")?;
+    let number = next_number(arguments)?;
+    let mut options = BreakpointOptions::default();
+    next_options(session, arguments, &mut options, "")?;
+    let start = arguments.rest();
+    let address = match arguments.next_expression(session) {
+        Ok(address) => Some(Va(address)),
+        Err(error)
+            if error.kind == ExpressionErrorKind::Unresolved && names_module(session, start) =>
+        {
+            arguments.next_word();
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let symbol = start[..start.len() - arguments.rest().len()].trim();
+    let command = finish(session, arguments, &mut options)?;
+    let deferred = DEFERRED || address.is_none();
+    if address.is_none() && !DEFERRED {
+        writeln!(
+            out,
+            "Bp expression '{symbol}' could not be resolved, adding deferred bp"
+        )?;
+    }
+    let breakpoint = Breakpoint {
+        options,
+        resolved: address.is_some(),
+        symbol: deferred.then(|| symbol.to_string()),
+        ..Breakpoint::new(address.unwrap_or_default(), &command)
+    };
+    set(session, breakpoint, number, out)?;
+    Ok(Flow::Stay)
+}
+
+/// Whether an expression is the symbol of a module that is not loaded.
+fn names_module(session: &Session, text: &str) -> bool {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    let named = word.split_once('!').filter(|(module, symbol)| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.$".contains(c);
+        !module.is_empty() && !symbol.is_empty() && module.chars().all(plain)
+    });
+    named.is_some_and(|(module, _)| session.modules().by_name(module).is_none())
+}
+
+/// `bm`.
+pub(super) fn run_matching(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let mut options = BreakpointOptions::default();
+    let others = next_options(session, arguments, &mut options, "ad")?;
+    let Some(pattern) = arguments.next_word() else {
+        return Err(arguments.error(CommandErrorKind::Syntax).into());
+    };
+    let command = finish(session, arguments, &mut options)?;
+    let found = functions(session, pattern, others.contains('a'));
+    if found.len() > MATCHES {
+        return Err(arguments.error(CommandErrorKind::Range).into());
+    }
+    for (address, name) in found {
+        let symbol = format!("@!\"{name}\"");
+        let breakpoint = Breakpoint {
+            options: options.clone(),
+            symbol: (!others.contains('d')).then(|| symbol.clone()),
+            ..Breakpoint::new(address, &command)
+        };
+        let (number, _) = session.add_breakpoint(breakpoint, None)?;
+        writeln!(out, "{number:3}: {address} {symbol}")?;
     }
     Ok(Flow::Stay)
+}
+
+/// The functions that a pattern fits, by address: what lies in sections with code, or anything.
+fn functions(session: &Session, pattern: &str, data_too: bool) -> Vec<(Va, String)> {
+    let (module, symbol) = pattern.split_once('!').unwrap_or(("*", pattern));
+    let mut found = Vec::new();
+    for one in session.modules().iter() {
+        if !matches(module, one.name()) {
+            continue;
+        }
+        for known in one.symbols().iter() {
+            let name = known.display_name();
+            let code = one.image().is_none_or(|image| {
+                image
+                    .section_at(known.rva)
+                    .is_some_and(|section| section.executable)
+            });
+            if matches(symbol, &name) && (code || data_too) && found.len() <= MATCHES {
+                found.push((one.base() + known.rva, format!("{}!{name}", one.name())));
+            }
+        }
+    }
+    found.sort();
+    found.dedup_by_key(|one| one.0);
+    found
 }

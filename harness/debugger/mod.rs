@@ -1,11 +1,15 @@
 //! The debugger: a session over a lab, its breakpoints and stops, and how command lines,
 //! expressions and address ranges are read.
 
+pub mod analysis;
 mod attachment;
 pub mod breakpoint;
+mod breakpoint_hit;
+mod breakpoint_set;
 pub mod call_site;
 pub mod command_line;
 mod context;
+pub(crate) mod control;
 pub mod cursor;
 pub mod elements;
 pub mod expression;
@@ -23,6 +27,9 @@ pub mod search_strings;
 pub mod session;
 mod source;
 pub mod state;
+pub mod stack_frame;
+mod step;
+pub mod steps;
 pub mod stop;
 pub mod string;
 mod symbol_files;
@@ -31,4 +38,6 @@ pub use breakpoint::{Breakpoint, Breakpoints};
 pub use call_site::{CallSite, CallStack};
 pub use printed::PRINTED_LIMIT;
 pub use session::{STOP_WORK, Session, SessionError};
+pub use stack_frame::StackFrame;
+pub use steps::{StepEnd, Steps};
 pub use stop::{Stop, StopReason};

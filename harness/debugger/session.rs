@@ -1,7 +1,8 @@
 //! A debugging session over a lab: going on to the next stop, breakpoints, memory, stacks.
 
-use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoint, Breakpoints};
+use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoints};
 use super::call_site::CallStack;
+use super::control::Control;
 use super::printed::Printed;
 use super::state::State;
 use super::stop::{Stop, StopReason};
@@ -81,7 +82,9 @@ impl BreakInHandle {
 pub struct Session {
     pub(super) lab: Lab,
     pub(super) modules: Modules,
-    breakpoints: Breakpoints,
+    pub(super) breakpoints: Breakpoints,
+    /// How the guest goes on, and what the debugger looks at meanwhile.
+    pub(crate) control: Control,
     /// The break instruction that stopped the guest, to be passed when it goes on. One that it has
     /// only come to, by a budget or a breakpoint, is still to be executed.
     pub(super) stopped_at: Option<Va>,
@@ -128,6 +131,7 @@ impl Session {
             lab,
             modules,
             breakpoints,
+            control: Control::default(),
             stopped_at,
             last_stop: None,
             forced_break: false,
@@ -194,9 +198,11 @@ impl Session {
         &self.breakpoints
     }
 
-    /// The processor's registers.
+    /// The registers that the debugger looks from: the processor's, or those of a trap frame, a
+    /// context record or a frame of the stack that has been chosen since the guest has stopped.
     pub fn registers(&self) -> Registers {
-        self.lab.machine().registers()
+        let chosen = self.control.context.clone();
+        chosen.unwrap_or_else(|| self.lab.machine().registers())
     }
 
     /// Sets how much work each [`go`](Session::go) may take, in bytes of code retired.
@@ -237,55 +243,6 @@ impl Session {
     /// ```
     pub fn write(&mut self, address: Va, bytes: &[u8]) -> Result<(), MemoryFault> {
         self.lab.machine_mut().write(address, bytes)
-    }
-
-    /// Sets a breakpoint with the commands that [`execute`](Session::execute) executes at it
-    /// ([`go`](Session::go) stops there in any case), or redefines the one at this address.
-    /// Gives its number, and whether it was there before.
-    ///
-    /// # Errors
-    /// There are too many, or the engine refuses.
-    ///
-    /// ```
-    /// # use poolhit::{Lab, Session, StopReason};
-    /// let mut session = Session::new(Lab::builder().build()?);
-    /// let address = session.resolve("nt!NtDeviceIoControlFile").unwrap();
-    /// session.set_breakpoint(address, "")?;
-    /// assert_eq!(session.go()?.reason, StopReason::Breakpoint { number: 0 });
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn set_breakpoint(
-        &mut self,
-        address: Va,
-        command: &str,
-    ) -> Result<(usize, bool), SessionError> {
-        let set = self
-            .breakpoints
-            .set(address, command)
-            .ok_or(SessionError::TooManyBreakpoints)?;
-        self.lab.machine_mut().set_breakpoint(address)?;
-        Ok(set)
-    }
-
-    /// Removes a breakpoint by its number.
-    ///
-    /// # Errors
-    /// The engine refuses.
-    ///
-    /// ```
-    /// # use poolhit::{Lab, Session};
-    /// let mut session = Session::new(Lab::builder().build()?);
-    /// assert!(session.clear_breakpoint(7)?.is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn clear_breakpoint(&mut self, number: usize) -> Result<Option<Breakpoint>, SessionError> {
-        let removed = self.breakpoints.remove(number);
-        if let Some(breakpoint) = &removed {
-            self.lab
-                .machine_mut()
-                .clear_breakpoint(breakpoint.address)?;
-        }
-        Ok(removed)
     }
 
     /// A handle that breaks in while the guest runs.
@@ -346,14 +303,13 @@ impl Session {
 
     /// Lets the guest go on to its next stop, under the budget in force.
     pub(crate) fn resume(&mut self) -> Result<Stop, SessionError> {
-        self.next_listing = None;
+        self.start_motion();
         self.pass_break_instruction()?;
-        self.forced_break = false;
-        self.start_printing();
-        let exit = self.run();
+        let exit = self.run_to_hit();
         self.collect_printed();
         let exit = exit?;
         self.modules = self.lab.modules();
+        self.resolve_breakpoints()?;
         Ok(self.note_stop(exit))
     }
 
@@ -374,9 +330,9 @@ impl Session {
         stop
     }
 
-    /// A debugger goes on behind the `int 3` it stopped at, if it is still there.
-    fn pass_break_instruction(&mut self) -> Result<(), SessionError> {
-        let mut registers = self.registers();
+    /// A debugger goes on behind the `int 3` it stopped at, if it is still there. Whether it was.
+    pub(super) fn pass_break_instruction(&mut self) -> Result<bool, SessionError> {
+        let mut registers = self.lab.machine().registers();
         let here = registers.rip();
         let mut code = [0; 2];
         self.lab.machine().read_partial(here, &mut code);
@@ -388,8 +344,9 @@ impl Session {
         if self.stopped_at == Some(here) && length > 0 {
             registers.rip = registers.rip.wrapping_add(length);
             self.lab.machine_mut().set_registers(&registers)?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     fn reason(&self, exit: Exit, address: Va) -> StopReason {
@@ -415,6 +372,8 @@ impl Session {
                 },
                 _ => StopReason::BreakIn,
             },
+            Exit::DataBreakpoint { number } => StopReason::Breakpoint { number },
+            Exit::Step => StopReason::Step,
             Exit::Halt => StopReason::Idle {
                 exit_status: self.lab.program_exit_status(),
             },

@@ -15,6 +15,8 @@ pub enum StopReason {
         /// Its number.
         number: usize,
     },
+    /// The guest has taken the steps it was to take, or has come to where it was to go.
+    Step,
     /// The debugger asked the guest to break in, and the guest's clock interrupt did.
     BreakIn,
     /// The kernel gave up.

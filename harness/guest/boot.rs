@@ -117,7 +117,8 @@ impl Booted {
         }
         let what = match exit {
             Exit::HardcodedBreakpoint { .. } => "a breakpoint instruction".to_string(),
-            Exit::Breakpoint { .. } => "a breakpoint".to_string(),
+            Exit::Breakpoint { .. } | Exit::DataBreakpoint { .. } => "a breakpoint".to_string(),
+            Exit::Step => "a single step".to_string(),
             Exit::Halt => "it went idle".to_string(),
             Exit::Limit => format!("no end after {BOOT_WORK} bytes of code"),
             Exit::Fault(fault) => match fault.accessed {

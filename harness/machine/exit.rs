@@ -18,6 +18,14 @@ pub enum Exit {
         /// The address.
         address: Va,
     },
+    /// An instruction has read or written memory that
+    /// [`Machine::watch_data`](super::Machine::watch_data) named. The guest is behind the instruction.
+    DataBreakpoint {
+        /// The number that the watched bytes were given.
+        number: usize,
+    },
+    /// One instruction has been executed, as [`Machine::step`](super::Machine::step) was asked to.
+    Step,
     /// `hlt`: the guest waits for an interrupt, and none is on its way.
     Halt,
     /// The work limit is reached.
@@ -41,6 +49,8 @@ impl fmt::Display for Exit {
         match self {
             Exit::HardcodedBreakpoint { .. } => f.write_str("an int 3"),
             Exit::Breakpoint { .. } => f.write_str("a breakpoint"),
+            Exit::DataBreakpoint { .. } => f.write_str("an access to watched memory"),
+            Exit::Step => f.write_str("one instruction has been executed"),
             Exit::Halt => f.write_str("the guest waits for an interrupt that does not come"),
             Exit::Limit => f.write_str("the work limit was reached"),
             Exit::Fault(fault) => {

@@ -20,6 +20,7 @@ mod saved_memory;
 mod snapshot;
 mod state_hash;
 pub mod system_registers;
+mod step;
 pub mod timer;
 mod unicorn;
 mod virtual_memory;
@@ -33,6 +34,7 @@ pub use physical::{PageTableEntry, PhysicalFault};
 pub use ram::{GuestRam, MAXIMUM_RAM};
 pub use ring_gate::RingGate;
 pub use snapshot::Snapshot;
+pub use step::{DataAccess, Stepped};
 pub use unicorn::EngineError;
 pub(crate) use watching::SavedWatch;
 
@@ -154,6 +156,7 @@ impl Machine {
     pub fn run(&mut self, work_limit: u64) -> Result<Exit, EngineError> {
         self.broken.map_or(Ok(()), Err)?;
         self.settle_fault()?;
+        self.engine.no_step()?;
         let charged = self.charged();
         loop {
             let limit = work_limit.saturating_sub(self.charged() - charged);

@@ -2,6 +2,7 @@
 
 pub mod date;
 pub mod float;
+pub mod exception;
 pub mod json;
 pub mod leaks;
 pub mod location;
@@ -9,5 +10,6 @@ pub mod pool;
 pub mod pool_used;
 pub mod registers;
 pub mod stack;
+pub mod stack_columns;
 pub mod stop;
 pub mod typed;

@@ -44,6 +44,7 @@ pub fn write_stop(out: &mut dyn Write, session: &Session, stop: &Stop) -> fmt::R
     match &stop.reason {
         StopReason::BreakInstruction => writeln!(out, "{BREAK}")?,
         StopReason::Breakpoint { number } => writeln!(out, "Breakpoint {number} hit")?,
+        StopReason::Step => {}
         StopReason::BreakIn => writeln!(out, "{BREAK}\n{BREAK_IN_BANNER}")?,
         StopReason::BugCheck(check) => writeln!(
             out,

@@ -182,7 +182,9 @@ impl Lab {
                 Some(check) => RequestStop::BugCheck(check),
                 None => RequestStop::BreakInstruction,
             },
-            Exit::Breakpoint { .. } => RequestStop::Breakpoint,
+            Exit::Breakpoint { .. } | Exit::DataBreakpoint { .. } | Exit::Step => {
+                RequestStop::Breakpoint
+            }
             Exit::Halt => RequestStop::WaitsForEver,
             Exit::Limit => RequestStop::Budget { work },
             Exit::Fault(fault) => RequestStop::Fault(fault),

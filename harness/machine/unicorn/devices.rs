@@ -2,7 +2,7 @@
 
 use super::hooks::{State, stop_with_fault};
 use super::registers::Integers;
-use super::{Msr, Uc};
+use super::{Msr, Uc, stepping};
 use crate::machine::pci::PciBus;
 use crate::machine::timer;
 use std::ffi::{c_int, c_void};
@@ -20,8 +20,10 @@ pub fn install(uc: &mut Uc) -> Result<(), uc_error> {
 /// A port is read.
 fn on_port_input(uc: &mut Unicorn<'_, State>, port: u32, size: usize) -> u32 {
     if refuse_port(uc) {
-        u32::MAX
-    } else if PciBus::has_port(port) {
+        return u32::MAX;
+    }
+    stepping::on_port(uc.get_data_mut(), port, size);
+    if PciBus::has_port(port) {
         uc.get_data().pci.input(port, size)
     } else {
         uc.get_data_mut().port.input(port)
@@ -33,6 +35,7 @@ fn on_port_output(uc: &mut Unicorn<'_, State>, port: u32, size: usize, value: u3
     if refuse_port(uc) {
         return;
     }
+    stepping::on_port(uc.get_data_mut(), port, size);
     if PciBus::has_port(port) {
         uc.get_data_mut().pci.output(port, size, value);
         return;

@@ -76,6 +76,8 @@ impl Engine {
             clean: Arc::clone(&saved.clean),
             breakpoints: BTreeMap::new(),
             trace: None,
+            every: None,
+            accesses: None,
             watch: Vec::new(),
             stopped_at: None,
             forgotten_breakpoints: false,
@@ -177,6 +179,7 @@ impl Engine {
         let before = self.uc.get_data_mut();
         let (probe, points) = (before.probe.take(), std::mem::take(&mut before.points));
         let (tracer, charged) = (before.tracer.take(), before.charged);
+        let watched = self.watched_data().to_vec();
         self.uc = Engine::processor(&self.ram, gate)?;
         self.forgotten_breakpoints = false;
         hooks::install(&mut self.uc)?;
@@ -187,6 +190,8 @@ impl Engine {
         state.charged = charged;
         self.trace = None;
         self.set_tracer(tracer)?;
+        (self.every, self.accesses) = (None, None);
+        self.watch_data(watched)?;
         for address in std::mem::take(&mut self.breakpoints).into_keys() {
             self.add_breakpoint(address)?;
         }

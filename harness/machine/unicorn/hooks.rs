@@ -3,6 +3,7 @@
 use super::devices;
 use super::observed::{Observed, RamView};
 use super::registers::{Handle, Integers};
+use super::stepping::{self, Stepping};
 use super::task_priority::TaskPriority;
 use super::watches::Watches;
 use super::watching::{self, Watch, reach};
@@ -38,9 +39,9 @@ pub struct State {
     /// The machine's own instructions run, not the guest's: breakpoints do not count.
     pub aside: bool,
     /// The far call that stands for `syscall`.
-    syscall_target: u64,
+    pub syscall_target: u64,
     /// The first instruction behind the gate.
-    behind_gate: u64,
+    pub behind_gate: u64,
     /// A `syscall` is on its way through the gate.
     pub calling: bool,
     /// Where the code behind that call goes.
@@ -71,6 +72,7 @@ pub struct State {
     pub watches: Watches,
     pub watch: Watch,
     pub tracer: Option<Box<dyn Tracer>>,
+    pub stepping: Stepping,
     /// What a probe or tracer has panicked with.
     pub panic: Option<Box<dyn Any + Send>>,
     /// The physical pages whose code the engine has translated since it last dropped all that.
@@ -110,6 +112,7 @@ impl State {
             watches: Watches::default(),
             watch: Watch::default(),
             tracer: None,
+            stepping: Stepping::default(),
             panic: None,
             translated: PageSet::new(pages),
             has_translated: false,
@@ -167,6 +170,10 @@ pub fn install(uc: &mut Uc) -> Result<(), EngineError> {
 
 /// A block of code is about to run.
 fn on_block(uc: &mut Unicorn<'_, State>, address: u64, size: u32) {
+    let state = uc.get_data_mut();
+    if state.stepping.is_in_use() && stepping::ends_at_block(uc, address) {
+        return;
+    }
     let state = uc.get_data_mut();
     if state.work >= state.look_at && ends_run(uc, address) {
         return;
@@ -298,7 +305,11 @@ fn pass_break_instruction(uc: &mut Unicorn<'_, State>) -> bool {
 /// An instruction is about to execute, and someone wants to see every one.
 pub fn on_instruction(uc: &mut Unicorn<'_, State>, address: u64) {
     let state = uc.get_data_mut();
-    if state.aside || state.exit.is_some() || state.panic.is_some() {
+    if state.aside
+        || state.exit.is_some()
+        || state.panic.is_some()
+        || state.ends_in_front_of(address)
+    {
         return;
     }
     if let Some(mut tracer) = state.tracer.take() {
@@ -364,7 +375,8 @@ fn on_fast_system_call(uc: &mut Unicorn<'_, State>) {
 
 /// A breakpoint's instruction is about to execute.
 pub fn on_breakpoint(uc: &mut Unicorn<'_, State>, address: u64) {
-    if uc.get_data().aside || stops_at_breakpoint(uc, address) {
+    let state = uc.get_data();
+    if state.aside || state.ends_in_front_of(address) || stops_at_breakpoint(uc, address) {
         return;
     }
     if uc.get_data().watch.shared.contains(&address) {

@@ -12,6 +12,7 @@ mod hooks;
 mod observed;
 mod registers;
 mod system_registers;
+mod stepping;
 mod task_priority;
 mod watches;
 mod watching;
@@ -24,6 +25,8 @@ use hooks::{State, on_breakpoint, on_instruction};
 use observed::RamView;
 pub use observed::{Observed, Words};
 pub(super) use registers::{Msr, Table, TableRegister};
+pub use stepping::Accesses;
+pub(super) use stepping::WatchedData;
 pub use task_priority::{TaskPriority, find_sites};
 pub use watches::RETURN_LIMIT;
 pub(super) use watching::Watch;
@@ -54,6 +57,10 @@ pub(super) struct Engine {
     breakpoints: BTreeMap<u64, UcHookId>,
     /// Calls the tracer, if there is one.
     trace: Option<UcHookId>,
+    /// Sees every instruction, for steps and watched data.
+    every: Option<UcHookId>,
+    /// Sees accesses to watched data.
+    accesses: Option<UcHookId>,
     /// Calls the watcher, at each of its points.
     watch: Vec<UcHookId>,
     /// Where the processor has stopped, and a breakpoint has been reported if there is one: going on
@@ -87,6 +94,8 @@ impl Engine {
             uc,
             breakpoints: BTreeMap::new(),
             trace: None,
+            every: None,
+            accesses: None,
             watch: Vec::new(),
             stopped_at: None,
             forgotten_breakpoints: false,
@@ -180,6 +189,8 @@ impl Engine {
             // a run that did nothing
             Exit::Limit if self.work() == work => self.stopped_at,
             Exit::Limit | Exit::Halt => self.uc.get_data().passed_at,
+            // A breakpoint at the next instruction is still to come.
+            Exit::DataBreakpoint { .. } => None,
             // in front of an instruction whose breakpoint has been reported, now or before
             _ => Some(at),
         };

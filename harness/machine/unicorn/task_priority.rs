@@ -79,7 +79,7 @@ impl Engine {
 /// An instruction is about to execute that uses CR8, or did when it was loaded.
 fn on_use(uc: &mut Unicorn<'_, State>, address: u64, byte: Pa) {
     let state = uc.get_data();
-    let stops = state.exit.is_some() || state.panic.is_some();
+    let stops = state.exit.is_some() || state.panic.is_some() || state.ends_in_front_of(address);
     let mut code = [0; LENGTH as usize];
     let fetched = uc.vmem_read(address, Prot::EXEC, &mut code).is_ok();
     let Some(found) = decode(code).filter(|_| fetched && !stops) else {

@@ -39,7 +39,8 @@ impl Watch {
 /// One of the watcher's points is about to execute.
 fn on_point(uc: &mut Unicorn<'_, State>, address: u64) {
     let state = uc.get_data();
-    if !state.aside && !state.watch.shared.contains(&address) {
+    let here = !state.aside && !state.ends_in_front_of(address);
+    if here && !state.watch.shared.contains(&address) {
         reach(uc, address);
     }
 }

@@ -1,0 +1,230 @@
+//! `!analyze [-v]`: what a bug check means, where it happened, and the driver to look at. Without one it is
+//! about where the guest stands. `!analyze -show CODE [PARAMETERS…]` tells what a code means.
+//!
+//! The layout is that of Windows 7's debuggers: "Using the !analyze Extension" in the manual has an example
+//! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
+//! database. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
+
+use super::context::NOTE;
+use super::{ExecuteError, Flow, registers};
+use crate::address::Va;
+use crate::debugger::analysis::{Analysis, StackSource};
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::{Session, StackFrame};
+use crate::guest::BugCheck;
+use crate::report::exception;
+use crate::report::stack_columns::{StackColumns, write_rows};
+use std::fmt::{self, Write};
+
+const BANNER: &str = "\
+*******************************************************************************
+*                                                                             *
+*                        Bugcheck Analysis                                    *
+*                                                                             *
+*******************************************************************************
+
+";
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    if arguments.rest().trim_start().starts_with("-show") {
+        arguments.eat("-show");
+        return show(session, arguments, out);
+    }
+    let mut verbose = false;
+    while let Some(word) = arguments.next_word() {
+        match word {
+            "-v" => verbose = true,
+            "-f" => {}
+            _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+        }
+    }
+    let analysis = session.analyze();
+    out.write_str(BANNER)?;
+    if verbose {
+        write_check(out, analysis.check.as_ref())?;
+        write_details(session, &analysis, out)?;
+    } else {
+        write_short(session, &analysis, out)?;
+    }
+    Ok(Flow::Stay)
+}
+
+/// `-show`.
+fn show(
+    session: &Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let code = arguments.next_expression(session)?;
+    let mut parameters = [0; 4];
+    for parameter in &mut parameters {
+        *parameter = arguments.next_expression_or(session, 0)?;
+    }
+    arguments.finish()?;
+    let code = u32::try_from(code).map_err(|_| arguments.error(CommandErrorKind::Range))?;
+    write_check(out, Some(&BugCheck { code, parameters }))?;
+    Ok(Flow::Stay)
+}
+
+/// The code, what it means, and its parameters.
+fn write_check(out: &mut dyn Write, check: Option<&BugCheck>) -> fmt::Result {
+    let (code, parameters) = check.map_or((0, [0; 4]), |one| (one.code, one.parameters));
+    let meaning = check.and_then(BugCheck::meaning);
+    let name = check.and_then(BugCheck::name);
+    match name {
+        Some(name) => writeln!(out, "{name} ({code:x})")?,
+        None => writeln!(out, "Unknown bugcheck code ({code:x})")?,
+    }
+    let text = meaning.map_or("Unknown bugcheck description", |one| one.text);
+    writeln!(out, "{text}\nArguments:")?;
+    for (number, value) in parameters.into_iter().enumerate() {
+        write!(out, "Arg{}: {value:016x}", number + 1)?;
+        match meaning.map_or("", |one| one.parameters[number]) {
+            "" => writeln!(out)?,
+            text => writeln!(out, ", {text}")?,
+        }
+    }
+    writeln!(out)
+}
+
+/// Without `-v`: one line for what, one for who.
+fn write_short(session: &Session, analysis: &Analysis, out: &mut dyn Write) -> fmt::Result {
+    writeln!(
+        out,
+        "Use !analyze -v to get detailed debugging information.\n"
+    )?;
+    let check = analysis.check;
+    let (code, parameters) = check.map_or((0, [0; 4]), |one| (one.code, one.parameters));
+    let [one, two, three, four] = parameters;
+    writeln!(
+        out,
+        "BugCheck {code:X}, {{{one:x}, {two:x}, {three:x}, {four:x}}}\n"
+    )?;
+    if let Some(frame) = culprit(analysis) {
+        let image = image_name(session, frame);
+        writeln!(out, "Probably caused by : {image} ( {} )\n", near(frame))?;
+    }
+    Ok(())
+}
+
+fn write_details(
+    session: &mut Session,
+    analysis: &Analysis,
+    out: &mut dyn Write,
+) -> Result<(), ExecuteError> {
+    writeln!(out, "Debugging Details:\n------------------\n\n")?;
+    if let Some(check) = &analysis.check {
+        write_parameters(out, check)?;
+        if let Some(fault) = analysis.fault {
+            write_place(session, out, "FAULTING_IP", fault)?;
+        }
+        if let Some(at) = analysis.exception {
+            writeln!(out, "EXCEPTION_RECORD:  {at} -- (.exr {:#x})\n", at.0)?;
+        }
+        writeln!(out, "BUGCHECK_STR:  {:#X}\n", check.code)?;
+    }
+    if let Some(process) = &analysis.process {
+        writeln!(out, "PROCESS_NAME:  {process}\n")?;
+    }
+    let command = match analysis.source {
+        StackSource::Processor => "kb".to_string(),
+        StackSource::TrapFrame(at) => {
+            writeln!(out, "TRAP_FRAME:  {at} -- (.trap {:#x})", at.0)?;
+            out.write_str(NOTE)?;
+            format!(".trap {:#x} ; kb", at.0)
+        }
+        StackSource::Context(at) => {
+            writeln!(out, "CONTEXT:  {at} -- (.cxr {:#x})", at.0)?;
+            format!(".cxr {:#x} ; kb", at.0)
+        }
+    };
+    if analysis.source != StackSource::Processor {
+        let kept = session.control.context.replace(analysis.registers.clone());
+        let written = registers::run(session, &mut Cursor::new(""), out);
+        session.control.context = kept;
+        written?;
+        writeln!(out, "Resetting default scope\n")?;
+    }
+    if let Some(top) = analysis.stack.first() {
+        let (from, to) = (top.site.return_address, top.site.address);
+        writeln!(out, "LAST_CONTROL_TRANSFER:  from {from} to {to}\n")?;
+    }
+    writeln!(out, "STACK_TEXT:  ")?;
+    let columns = StackColumns {
+        home: true,
+        ..StackColumns::default()
+    };
+    write_rows(out, &analysis.stack, &columns)?;
+    writeln!(out, "\n\nSTACK_COMMAND:  {command}\n")?;
+    let Some(frame) = culprit(analysis) else {
+        return Ok(());
+    };
+    write_place(session, out, "FOLLOWUP_IP", frame.site.address)?;
+    let number = analysis.culprit.unwrap_or_default();
+    writeln!(out, "SYMBOL_STACK_INDEX:  {number:x}\n")?;
+    writeln!(out, "SYMBOL_NAME:  {}\n", near(frame))?;
+    let module = frame.site.module.as_deref().unwrap_or("Unknown_Module");
+    writeln!(out, "MODULE_NAME: {module}\n")?;
+    writeln!(out, "IMAGE_NAME:  {}\n", image_name(session, frame))?;
+    Ok(())
+}
+
+/// What some bug checks' parameters are, under the names that analyses give them.
+fn write_parameters(out: &mut dyn Write, check: &BugCheck) -> fmt::Result {
+    let [one, two, three, _] = check.parameters;
+    let accessed = |access: u64| match access {
+        0 => "READ_ADDRESS",
+        1 => "WRITE_ADDRESS",
+        _ => "EXECUTE_ADDRESS",
+    };
+    match check.code {
+        0x0a | 0xd1 => {
+            writeln!(out, "{}:  {one:016x} \n", accessed(three))?;
+            writeln!(out, "CURRENT_IRQL:  {two:x}\n")
+        }
+        0x50 => writeln!(out, "{}:  {one:016x} \n", accessed(two)),
+        0x1e | 0x3b | 0x7e => {
+            let code = one as u32;
+            write!(out, "EXCEPTION_CODE: (NTSTATUS) {code:#x}")?;
+            match exception::name(code) {
+                Some(name) => writeln!(out, " - {name}\n"),
+                None => writeln!(out, "\n"),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A place, and the instruction there.
+fn write_place(session: &Session, out: &mut dyn Write, name: &str, at: Va) -> fmt::Result {
+    writeln!(out, "{name}: ")?;
+    if let Some(near) = session.modules().nearest(at) {
+        writeln!(out, "{}", without_prefix(&near.to_string()))?;
+    }
+    writeln!(out, "{}\n", session.instruction(at))
+}
+
+fn culprit(analysis: &Analysis) -> Option<&StackFrame> {
+    analysis.stack.get(analysis.culprit?)
+}
+
+fn near(frame: &StackFrame) -> String {
+    without_prefix(&frame.site.to_string())
+}
+
+/// Analyses write offsets without `0x`.
+fn without_prefix(place: &str) -> String {
+    place.replace("+0x", "+")
+}
+
+/// The image's file, as the guest's list of modules names it.
+fn image_name(session: &Session, frame: &StackFrame) -> String {
+    let module = session.modules().containing(frame.site.address);
+    module.map_or("Unknown_Image".to_string(), |one| {
+        one.image_name().to_string()
+    })
+}

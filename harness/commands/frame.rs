@@ -1,0 +1,59 @@
+//! `.frame [/c] [/r] [NUMBER]`: which frame of the stack is looked at: its row of the stack listing; with
+//! `/r` the registers there, of which the non-volatile ones are right. With `/c` the debugger looks from
+//! that frame: `r`, `k` and expressions are about it until the guest goes on. `gu` goes up from the frame.
+//!
+//! ".frame (Set Local Context)" in the debugger's manual has the rules, sessions published by their
+//! authors the row. A frame that the stack does not have is a range error, in the project's own words.
+//! The forms with `=` are not there.
+
+use super::{ExecuteError, Flow, registers};
+use crate::debugger::Session;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use std::fmt::Write;
+
+/// The highest number of a frame.
+const LAST: u64 = 0xfffe;
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let (mut sets, mut shows) = (false, false);
+    while arguments.peek() == Some('/') {
+        if arguments.rest().starts_with("/c") {
+            sets = arguments.eat("/c");
+        } else if arguments.rest().starts_with("/r") {
+            shows = arguments.eat("/r");
+        } else {
+            arguments.eat("/");
+            return Err(arguments.error(CommandErrorKind::Syntax).into());
+        }
+    }
+    let current = session.control.frame as u64;
+    let number = arguments.next_expression_or(session, current)?;
+    arguments.finish()?;
+    if number > LAST {
+        return Err(arguments.error(CommandErrorKind::Range).into());
+    }
+    let number = number as usize;
+    let mut frames = session.stack_frames(&session.registers(), number + 1);
+    let Some(frame) = (frames.len() > number).then(|| frames.pop()).flatten() else {
+        return Err(arguments.error(CommandErrorKind::Range).into());
+    };
+    let site = &frame.site;
+    writeln!(
+        out,
+        "{number:02x} {} {} {site}",
+        site.child_sp, site.return_address
+    )?;
+    let before = session.control.context.replace(frame.registers);
+    if shows {
+        registers::run(session, &mut Cursor::new(""), out)?;
+    }
+    if !sets {
+        session.control.context = before;
+        session.control.frame = number;
+    }
+    Ok(Flow::Stay)
+}

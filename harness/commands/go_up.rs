@@ -1,0 +1,20 @@
+//! `gu`: the guest goes on until the current function has returned: this very call of it, and not one
+//! that it makes of itself, as the debugger's manual says, "gu (Go Up)". After `.frame` it is the frame's
+//! function.
+
+use super::{ExecuteError, Flow};
+use crate::debugger::Session;
+use crate::debugger::control::Motion;
+use crate::debugger::cursor::Cursor;
+use std::fmt::Write;
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    _out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    arguments.finish()?;
+    let caller = session.caller().ok_or(ExecuteError::NoCaller)?;
+    session.control.next = Some(Motion::Go(vec![caller]));
+    Ok(Flow::Go)
+}

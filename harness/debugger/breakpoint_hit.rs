@@ -1,0 +1,99 @@
+//! Whether a breakpoint that the guest has come to counts.
+
+use super::breakpoint::{Breakpoint, StackDepth};
+use super::expression::evaluate;
+use super::session::{Session, SessionError};
+use crate::address::Va;
+use crate::machine::Exit;
+use crate::memory::ReadMemory;
+
+/// `_KPCR.Prcb.CurrentThread`.
+const CURRENT_THREAD: u64 = 0x188;
+/// `_KTHREAD.ApcState.Process`.
+const THREAD_PROCESS: u64 = 0x70;
+
+impl Session {
+    /// The thread that runs (`_KPRCB.CurrentThread`), by the address of its `_ETHREAD`.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// assert!(session.current_thread().unwrap().0 >= 0xffff8000_00000000);
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn current_thread(&self) -> Option<Va> {
+        let region = self.lab.processor_control_region();
+        let thread = region.wrapping_add(CURRENT_THREAD);
+        self.lab.machine().read_va(thread).ok()
+    }
+
+    /// The process that the running thread is in or attached to (`_KTHREAD.ApcState.Process`), by the
+    /// address of its `_EPROCESS`.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// assert!(session.current_process().is_some());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn current_process(&self) -> Option<Va> {
+        let process = self.current_thread()?.wrapping_add(THREAD_PROCESS);
+        self.lab.machine().read_va(process).ok()
+    }
+
+    /// Runs the guest to its next stop; breakpoints that do not count are passed.
+    pub(super) fn run_to_hit(&mut self) -> Result<Exit, SessionError> {
+        loop {
+            let exit = self.run()?;
+            if self.counts(&exit)? {
+                return Ok(exit);
+            }
+            self.charge_stop();
+        }
+    }
+
+    /// Whether a stop is one, or a breakpoint's that is to be passed. It has then been counted.
+    pub(super) fn counts(&mut self, exit: &Exit) -> Result<bool, SessionError> {
+        let found = match exit {
+            _ if self.forced_break => return Ok(true),
+            Exit::Breakpoint { address } => self.breakpoints.at(*address),
+            Exit::DataBreakpoint { number } => self.breakpoints.get(*number),
+            _ => return Ok(true),
+        };
+        let Some(found) = found.cloned() else {
+            // The machine's own, which no session has set.
+            return Ok(true);
+        };
+        if !self.fits(&found) {
+            return Ok(false);
+        }
+        if let Some(kept) = self.breakpoints.get_mut(found.number)
+            && kept.passes_left > 1
+        {
+            kept.passes_left -= 1;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether a breakpoint's options hold here.
+    pub(super) fn fits(&self, breakpoint: &Breakpoint) -> bool {
+        let options = &breakpoint.options;
+        let is = |wanted: Option<Va>, here: Option<Va>| wanted.is_none() || wanted == here;
+        if !is(options.thread, self.current_thread())
+            || !is(options.process, self.current_process())
+        {
+            return false;
+        }
+        let frames = |limit: u64| self.stack(limit as usize).frames.len() as u64;
+        let deep_enough = match options.depth {
+            None => true,
+            Some(StackDepth::Below(limit)) => frames(limit) < limit,
+            Some(StackDepth::Above(limit)) => frames(limit.saturating_add(1)) > limit,
+        };
+        // An expression that has no value here does not keep the guest from stopping.
+        let condition = options.condition.as_deref();
+        deep_enough
+            && condition.is_none_or(|text| evaluate(text, self).map_or(true, |one| one != 0))
+    }
+}

@@ -1,0 +1,92 @@
+//! What a session keeps about how the guest goes on, and where the debugger looks from meanwhile.
+
+use super::steps::Steps;
+use crate::address::Va;
+use crate::registers::Registers;
+
+/// How the guest goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Motion {
+    /// To the next stop, or to one of these places.
+    Go(Vec<Place>),
+    /// Instruction by instruction.
+    Step {
+        steps: Steps,
+        /// What is still to be counted.
+        left: u64,
+        /// The commands to execute at their end.
+        command: String,
+        /// The last step has come to where they end, if not for the last time.
+        counted: bool,
+        /// Where the step ends that a breakpoint has come into.
+        under_way: Option<Place>,
+    },
+    /// As before the breakpoint whose commands go on (`gc`).
+    Same,
+}
+
+impl Default for Motion {
+    fn default() -> Motion {
+        Motion::Go(Vec::new())
+    }
+}
+
+impl Motion {
+    pub fn step(steps: Steps) -> Motion {
+        let left = steps.count.max(1);
+        Motion::Step {
+            steps,
+            left,
+            command: String::new(),
+            counted: false,
+            under_way: None,
+        }
+    }
+}
+
+/// A place where the guest is to stop once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub address: Va,
+    /// Only with this stack pointer: in this very call of a function.
+    pub stack: Option<Va>,
+    /// Only in this thread.
+    pub thread: Option<Va>,
+}
+
+impl Place {
+    /// An address, whoever comes there.
+    pub fn anywhere(address: Va) -> Place {
+        Place {
+            address,
+            stack: None,
+            thread: None,
+        }
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    /// The last stop is at a breakpoint that a step has ended at, which has not been executed past.
+    pub stepped_onto: bool,
+    /// Whether steps show the registers.
+    pub shows_registers: bool,
+    /// How the guest goes on at the next command that lets it.
+    pub next: Option<Motion>,
+    /// The registers that the debugger looks from, if not the processor's.
+    pub context: Option<Registers>,
+    /// They are those of a trap frame or a context record, and no frame's.
+    pub context_is_set: bool,
+    /// The frame of the stack that is looked at.
+    pub frame: usize,
+}
+
+impl Control {
+    /// The guest goes on: the debugger looks from where it stands again.
+    pub fn reset_context(&mut self) {
+        self.context = None;
+        self.context_is_set = false;
+        self.frame = 0;
+    }
+}
