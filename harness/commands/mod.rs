@@ -21,8 +21,8 @@ mod enter;
 mod error;
 mod evaluate;
 mod examine;
-mod fill;
 mod exception_record;
+mod fill;
 mod for_each_module;
 mod frame;
 mod go;
@@ -47,8 +47,8 @@ mod renumber_breakpoints;
 pub mod search;
 mod set_breakpoint;
 mod stack;
-mod symbol_files;
 mod step;
+mod symbol_files;
 mod unassemble;
 mod version;
 
@@ -96,9 +96,18 @@ static COMMANDS: [(&str, Run); 105] = [
     (".trap", context::run_trap_frame),
     ("?", evaluate::run),
     ("ba", break_on_access::run),
-    ("bc", change_breakpoints::run::<{ change_breakpoints::CLEAR }>),
-    ("bd", change_breakpoints::run::<{ change_breakpoints::DISABLE }>),
-    ("be", change_breakpoints::run::<{ change_breakpoints::ENABLE }>),
+    (
+        "bc",
+        change_breakpoints::run::<{ change_breakpoints::CLEAR }>,
+    ),
+    (
+        "bd",
+        change_breakpoints::run::<{ change_breakpoints::DISABLE }>,
+    ),
+    (
+        "be",
+        change_breakpoints::run::<{ change_breakpoints::ENABLE }>,
+    ),
     ("bl", list_breakpoints::run),
     ("bm", set_breakpoint::run_matching),
     ("bp", set_breakpoint::run::<false>),
@@ -113,23 +122,59 @@ static COMMANDS: [(&str, Run); 105] = [
     ("db", display::run::<1, true>),
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
-    ("dda", display_pointers::run::<4, { display_pointers::ASCII }>),
-    ("ddp", display_pointers::run::<4, { display_pointers::POINTERS }>),
-    ("dds", display_pointers::run::<4, { display_pointers::SYMBOLS }>),
-    ("ddu", display_pointers::run::<4, { display_pointers::UNICODE }>),
+    (
+        "dda",
+        display_pointers::run::<4, { display_pointers::ASCII }>,
+    ),
+    (
+        "ddp",
+        display_pointers::run::<4, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dds",
+        display_pointers::run::<4, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "ddu",
+        display_pointers::run::<4, { display_pointers::UNICODE }>,
+    ),
     ("df", display_number::run_float::<4>),
     ("dl", display_list::run::<false>),
     ("dlb", display_list::run::<true>),
     ("dp", display::run::<8, false>),
-    ("dpa", display_pointers::run::<8, { display_pointers::ASCII }>),
-    ("dpp", display_pointers::run::<8, { display_pointers::POINTERS }>),
-    ("dps", display_pointers::run::<8, { display_pointers::SYMBOLS }>),
-    ("dpu", display_pointers::run::<8, { display_pointers::UNICODE }>),
+    (
+        "dpa",
+        display_pointers::run::<8, { display_pointers::ASCII }>,
+    ),
+    (
+        "dpp",
+        display_pointers::run::<8, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dps",
+        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "dpu",
+        display_pointers::run::<8, { display_pointers::UNICODE }>,
+    ),
     ("dq", display::run::<8, false>),
-    ("dqa", display_pointers::run::<8, { display_pointers::ASCII }>),
-    ("dqp", display_pointers::run::<8, { display_pointers::POINTERS }>),
-    ("dqs", display_pointers::run::<8, { display_pointers::SYMBOLS }>),
-    ("dqu", display_pointers::run::<8, { display_pointers::UNICODE }>),
+    (
+        "dqa",
+        display_pointers::run::<8, { display_pointers::ASCII }>,
+    ),
+    (
+        "dqp",
+        display_pointers::run::<8, { display_pointers::POINTERS }>,
+    ),
+    (
+        "dqs",
+        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
+    ),
+    (
+        "dqu",
+        display_pointers::run::<8, { display_pointers::UNICODE }>,
+    ),
     ("ds", display_string::run_counted::<false>),
     ("dt", display_type::run),
     ("du", display_string::run::<true>),

@@ -53,8 +53,9 @@ pub(super) fn run(
         write_registers(out, session, mask)?;
         return Ok(Flow::Stay);
     }
-    let before = (session.registers(), session.state.user_registers);
-    let vector_control = session.lab().machine().system_registers().mxcsr;
+    let machine = session.lab().machine();
+    let vector_control = machine.system_registers().mxcsr;
+    let before = (machine.registers(), session.state.user_registers);
     let mut text = String::new();
     let done = items(session, arguments, &mut text);
     if done.is_err() {

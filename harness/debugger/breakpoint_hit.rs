@@ -5,42 +5,8 @@ use super::expression::evaluate;
 use super::session::{Session, SessionError};
 use crate::address::Va;
 use crate::machine::Exit;
-use crate::memory::ReadMemory;
-
-/// `_KPCR.Prcb.CurrentThread`.
-const CURRENT_THREAD: u64 = 0x188;
-/// `_KTHREAD.ApcState.Process`.
-const THREAD_PROCESS: u64 = 0x70;
 
 impl Session {
-    /// The thread that runs (`_KPRCB.CurrentThread`), by the address of its `_ETHREAD`.
-    ///
-    /// ```
-    /// use poolhit::{Lab, Session};
-    /// let session = Session::new(Lab::builder().build()?);
-    /// assert!(session.current_thread().unwrap().0 >= 0xffff8000_00000000);
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn current_thread(&self) -> Option<Va> {
-        let region = self.lab.processor_control_region();
-        let thread = region.wrapping_add(CURRENT_THREAD);
-        self.lab.machine().read_va(thread).ok()
-    }
-
-    /// The process that the running thread is in or attached to (`_KTHREAD.ApcState.Process`), by the
-    /// address of its `_EPROCESS`.
-    ///
-    /// ```
-    /// use poolhit::{Lab, Session};
-    /// let session = Session::new(Lab::builder().build()?);
-    /// assert!(session.current_process().is_some());
-    /// # Ok::<(), poolhit::guest::LabError>(())
-    /// ```
-    pub fn current_process(&self) -> Option<Va> {
-        let process = self.current_thread()?.wrapping_add(THREAD_PROCESS);
-        self.lab.machine().read_va(process).ok()
-    }
-
     /// Runs the guest to its next stop; breakpoints that do not count are passed.
     pub(super) fn run_to_hit(&mut self) -> Result<Exit, SessionError> {
         loop {

@@ -33,6 +33,13 @@ pub enum RegisterError {
         /// The register's width in bits.
         width: u32,
     },
+    /// The debugger looks from other registers than the processor's ([`Session::look_from`]), and
+    /// those are in memory or on the stack: changing the processor's instead would not be meant.
+    #[error("{name} cannot be changed in a frame's or a record's context; .cxr leaves it")]
+    OtherContext {
+        /// The register's name.
+        name: String,
+    },
     /// The engine refuses.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -118,7 +125,8 @@ impl Session {
     /// the instruction pointer, flags, and MXCSR. A part leaves the rest as it is.
     ///
     /// # Errors
-    /// The value does not fit; it is another register; or the engine refuses.
+    /// The value does not fit; it is another register; the debugger looks from a frame or a record;
+    /// or the engine refuses.
     ///
     /// ```
     /// use poolhit::debugger::register_name::Register;
@@ -143,7 +151,12 @@ impl Session {
                 width,
             });
         }
-        let mut registers = self.registers();
+        if self.control.context.is_some() {
+            return Err(RegisterError::OtherContext {
+                name: name.to_string(),
+            });
+        }
+        let mut registers = self.lab().machine().registers();
         match register {
             Register::General(gpr, part) => {
                 let whole = registers.get(gpr);

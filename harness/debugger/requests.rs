@@ -76,13 +76,14 @@ impl Session {
         answer: &Result<T, E>,
         exit: impl FnOnce(&E) -> Option<crate::machine::Exit>,
     ) {
+        self.control.reset_context();
         self.modules = self.lab().modules();
         match answer.as_ref().err().and_then(exit) {
             Some(exit) => {
                 self.note_stop(exit);
             }
             // It stands at the program's break instruction.
-            None => self.stopped_at = Some(self.registers().rip()),
+            None => self.stopped_at = Some(self.lab.machine().registers().rip()),
         }
     }
 }

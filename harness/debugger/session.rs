@@ -356,7 +356,7 @@ impl Session {
         match exit {
             Exit::HardcodedBreakpoint { .. } => {
                 let status_break = self.lab.kernel_symbol("RtlpBreakWithStatusInstruction");
-                let status = self.registers().get(Gpr::Rcx) & 0xffff_ffff;
+                let status = self.lab.machine().registers().get(Gpr::Rcx) & 0xffff_ffff;
                 match status {
                     STATUS_CONTROL_C if status_break == Some(address) => StopReason::BreakIn,
                     STATUS_FATAL if status_break == Some(address) => self

@@ -31,8 +31,8 @@ mod reload;
 mod requests;
 mod saved_lab;
 mod shared_user_data;
-pub mod symbol_path;
 mod step;
+pub mod symbol_path;
 mod unprovided;
 mod user_process;
 

@@ -1,8 +1,8 @@
 //! Values turned into the text that WinDbg shows for them.
 
 pub mod date;
-pub mod float;
 pub mod exception;
+pub mod float;
 pub mod json;
 pub mod leaks;
 pub mod location;
