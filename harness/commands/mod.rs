@@ -54,7 +54,7 @@ mod version;
 
 pub use error::ExecuteError;
 
-use crate::debugger::command_line::commands;
+use crate::debugger::command_line::{commands, commands_and_rest};
 use crate::debugger::control::Motion;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
@@ -258,18 +258,21 @@ fn find(name: &str) -> Option<&'static (&'static str, Run)> {
             known.eq_ignore_ascii_case(name) && !known.contains(char::is_uppercase)
         })
     };
-    exact.or_else(|| any_case(name)).or_else(|| {
-        any_case(match name {
-            "rM" | "rX" | "rF" | "rY" => "r",
-            name if name
-                .get(..2)
-                .is_some_and(|start| start.eq_ignore_ascii_case("lm")) =>
-            {
-                "lm"
-            }
-            name => step::without_option(name).or(stack::without_options(name))?,
+    exact
+        // `rM` is `r` with a mask, and not `rm`
+        .or_else(|| matches!(name, "rM" | "rX" | "rF" | "rY").then(|| find("r"))?)
+        .or_else(|| any_case(name))
+        .or_else(|| {
+            any_case(match name {
+                name if name
+                    .get(..2)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("lm")) =>
+                {
+                    "lm"
+                }
+                name => step::without_option(name).or(stack::without_options(name))?,
+            })
         })
-    })
 }
 
 /// The names of all commands, as typed at the prompt, in ASCII order.
@@ -386,7 +389,7 @@ impl Session {
             // The commands may have been about breakpoints, or source lines. Where the guest goes to a
             // place, it has to be looked whether it is there.
             let now = match &motion {
-                Motion::Go(places) if places.is_empty() => self.passing_points(),
+                Motion::Go { places, .. } if places.is_empty() => self.passing_points(),
                 _ => Default::default(),
             };
             if now != points {
@@ -404,7 +407,7 @@ impl Session {
                 StopReason::Breakpoint { number } if !self.control.stepped_onto => {
                     (self.breakpoint_commands(number)?, Some(number))
                 }
-                StopReason::Step => (step::command(&motion), None),
+                StopReason::Step => (motion.command().to_string(), None),
                 _ => return self.report(&stop, out),
             };
             if command.is_empty() {
@@ -448,10 +451,17 @@ impl Session {
         line: &str,
         out: &mut dyn Write,
     ) -> Result<Flow, ExecuteError> {
-        for command in commands(line)? {
+        for (command, rest) in commands_and_rest(line)? {
             match self.execute_one(command, out)? {
                 Flow::Stay => {}
-                flow => return Ok(flow),
+                flow => {
+                    if let Some(Motion::Go { places, command }) = &mut self.control.next
+                        && !places.is_empty()
+                    {
+                        *command = rest.to_string();
+                    }
+                    return Ok(flow);
+                }
             }
         }
         Ok(Flow::Stay)

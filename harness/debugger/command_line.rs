@@ -43,6 +43,13 @@ pub struct LineTooLong {
 /// assert_eq!(commands, ["r rax", "as x dd;k"]);
 /// ```
 pub fn commands(line: &str) -> Result<impl Iterator<Item = &str>, LineTooLong> {
+    Ok(commands_and_rest(line)?.map(|(command, _)| command))
+}
+
+/// The same, each with what is behind it.
+pub(crate) fn commands_and_rest(
+    line: &str,
+) -> Result<impl Iterator<Item = (&str, &str)>, LineTooLong> {
     if line.len() > MAX_LINE_LENGTH {
         return Err(LineTooLong { length: line.len() });
     }
@@ -64,7 +71,7 @@ pub fn commands(line: &str) -> Result<impl Iterator<Item = &str>, LineTooLong> {
             let command = rest[..end].trim_end();
             rest = rest.get(end + 1..).unwrap_or("");
             if !is_comment && !command.is_empty() {
-                return Some(command);
+                return Some((command, rest));
             }
         }
     }))
