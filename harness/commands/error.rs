@@ -4,6 +4,7 @@ use super::search::HIT_LIMIT;
 use crate::address::Va;
 use crate::debugger::command_line::LineTooLong;
 use crate::debugger::cursor::{ArgumentError, CommandError};
+use crate::debugger::event_filter::NUMBERED_FILTERS;
 use crate::debugger::expression::ExpressionError;
 use crate::debugger::registers::RegisterError;
 use crate::debugger::search::SearchError;
@@ -121,6 +122,12 @@ pub enum ExecuteError {
     /// The function that the guest is in has no caller.
     #[error("the current function returns to nobody")]
     NoCaller,
+    /// The guest has not been stopped by an exception.
+    #[error("the last stop was no exception")]
+    NoException,
+    /// There are as many filters as there can be.
+    #[error("there are filters for {NUMBERED_FILTERS} exceptions already; sxr removes them")]
+    TooManyFilters,
     /// The output is gone.
     #[error("the output cannot be written to")]
     Output(#[from] fmt::Error),

@@ -5,7 +5,8 @@
 //! unless that has been patched; a breakpoint at the current instruction does not stop it again.
 //!
 //! `ga` is the same: it asks for breakpoints of the processor's. `gh` is the same, but that the addresses
-//! stop the current thread alone; an exception is taken for handled: its instruction is executed again.
+//! stop the current thread alone, and that an exception which has stopped the guest at its first chance
+//! (`sxe`) is taken for handled: its instruction is executed again.
 //! `gn` does not take it so. `gc`, among a breakpoint's
 //! commands, goes on as the guest did before: if `p` led over the breakpoint, with that `p`.
 //!
@@ -40,6 +41,9 @@ pub(super) fn run<const THREAD: bool>(
             thread: session.current_thread().filter(|_| THREAD),
             ..Place::anywhere(address)
         });
+    }
+    if THREAD && start.is_none() {
+        session.handle_exception()?;
     }
     go_from(session, start)?;
     session.control.next = Some(Motion::to(places));
