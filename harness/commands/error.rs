@@ -9,6 +9,7 @@ use crate::debugger::expression::ExpressionError;
 use crate::debugger::registers::RegisterError;
 use crate::debugger::search::SearchError;
 use crate::debugger::{STOP_WORK, Session, SessionError};
+use crate::guest::objects::ObjectError;
 use crate::guest::pool::PoolError;
 use crate::image::types::TypeError;
 use crate::machine::system_registers::WriteMsrError;
@@ -122,6 +123,9 @@ pub enum ExecuteError {
     /// The function that the guest is in has no caller.
     #[error("the current function returns to nobody")]
     NoCaller,
+    /// What was asked for is no object of that kind, or the guest's kernel cannot be looked at.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// The guest has not been stopped by an exception.
     #[error("the last stop was no exception")]
     NoException,

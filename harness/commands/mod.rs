@@ -17,6 +17,7 @@ mod display_number;
 mod display_pointers;
 mod display_string;
 mod display_type;
+mod driver_objects;
 mod enter;
 mod error;
 mod evaluate;
@@ -28,6 +29,9 @@ mod for_each_module;
 mod frame;
 mod go;
 mod go_up;
+mod handles;
+mod kernel_object;
+mod kernel_objects;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
@@ -40,16 +44,20 @@ mod pool;
 mod pool_find;
 mod pool_used;
 mod pool_validate;
+mod processes;
+mod processors;
 mod quit;
 mod radix;
 mod register_mask;
 mod registers;
 mod renumber_breakpoints;
+mod request_packet;
 pub mod search;
 mod set_breakpoint;
 mod stack;
 mod step;
 mod symbol_files;
+mod threads;
 mod unassemble;
 mod version;
 
@@ -79,7 +87,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 111] = [
+static COMMANDS: [(&str, Run); 99] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -124,59 +132,11 @@ static COMMANDS: [(&str, Run); 111] = [
     ("db", display::run::<1, true>),
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
-    (
-        "dda",
-        display_pointers::run::<4, { display_pointers::ASCII }>,
-    ),
-    (
-        "ddp",
-        display_pointers::run::<4, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dds",
-        display_pointers::run::<4, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "ddu",
-        display_pointers::run::<4, { display_pointers::UNICODE }>,
-    ),
     ("df", display_number::run_float::<4>),
     ("dl", display_list::run::<false>),
     ("dlb", display_list::run::<true>),
     ("dp", display::run::<8, false>),
-    (
-        "dpa",
-        display_pointers::run::<8, { display_pointers::ASCII }>,
-    ),
-    (
-        "dpp",
-        display_pointers::run::<8, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dps",
-        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "dpu",
-        display_pointers::run::<8, { display_pointers::UNICODE }>,
-    ),
     ("dq", display::run::<8, false>),
-    (
-        "dqa",
-        display_pointers::run::<8, { display_pointers::ASCII }>,
-    ),
-    (
-        "dqp",
-        display_pointers::run::<8, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dqs",
-        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "dqu",
-        display_pointers::run::<8, { display_pointers::UNICODE }>,
-    ),
     ("ds", display_string::run_counted::<false>),
     ("dt", display_type::run),
     ("du", display_string::run::<true>),
@@ -241,6 +201,13 @@ static COMMANDS: [(&str, Run); 111] = [
     ("x", examine::run),
 ];
 
+/// All of them: those of families are in the families' files.
+fn all() -> impl Iterator<Item = &'static (&'static str, Run)> {
+    let families = display_pointers::COMMANDS.iter();
+    let families = families.chain(&kernel_objects::COMMANDS);
+    COMMANDS.iter().chain(families)
+}
+
 /// The length of the name at the start of a command: the letters, or the one sign, that it starts
 /// with; of an extension's command a `!`, and letters, digits and underscores; of a meta-command a `.`,
 /// and letters.
@@ -262,10 +229,10 @@ fn name_length(text: &str) -> usize {
 /// The command that a name means; of those whose options follow without a space, such as `lmvm` and
 /// `rX`, the command.
 fn find(name: &str) -> Option<&'static (&'static str, Run)> {
-    let exact = COMMANDS.iter().find(|(known, _)| *known == name);
+    let exact = all().find(|(known, _)| *known == name);
     // `DW` is `dw`: a capital letter in a name is meant.
     let any_case = |name: &str| {
-        COMMANDS.iter().find(|(known, _)| {
+        all().find(|(known, _)| {
             known.eq_ignore_ascii_case(name) && !known.contains(char::is_uppercase)
         })
     };
@@ -294,7 +261,9 @@ fn find(name: &str) -> Option<&'static (&'static str, Run)> {
 /// assert!(commands::names().is_sorted());
 /// ```
 pub fn names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().map(|(name, _)| *name)
+    let mut names: Vec<&str> = all().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names.into_iter()
 }
 
 /// The name of the command that `command` is, out of [`names`]; none if it is unknown.

@@ -78,11 +78,7 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn find_object(&self, path: &str) -> Result<Va, ObjectError> {
-        const ROOT: &str = "ObpRootDirectoryObject";
-        let root = self
-            .kernel_symbol(ROOT)
-            .ok_or(ObjectError::NoSymbol(ROOT))?;
-        let root = self.machine().read_va(root)?;
+        let root = self.root_directory()?;
         let not_found = || ObjectError::NotFound(path.to_string());
         let mut left: Vec<String> = parts(path);
         let mut at = root;
@@ -106,6 +102,25 @@ impl Lab {
             at = root;
         }
         Ok(at)
+    }
+
+    /// The directory that all paths begin at.
+    ///
+    /// # Errors
+    /// The kernel has none.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let names = lab.object_directory(lab.root_directory()?);
+    /// assert!(names.iter().any(|entry| entry.name == "Device"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn root_directory(&self) -> Result<Va, ObjectError> {
+        const ROOT: &str = "ObpRootDirectoryObject";
+        let root = self
+            .kernel_symbol(ROOT)
+            .ok_or(ObjectError::NoSymbol(ROOT))?;
+        Ok(self.machine().read_va(root)?)
     }
 
     /// What a symbolic link leads to; `None` for any other object.

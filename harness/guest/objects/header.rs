@@ -66,7 +66,8 @@ impl Lab {
         let at = Va(object.0.wrapping_sub(header::SIZE));
         let memory = self.machine();
         let fields = Fields { memory, at };
-        let index = fields.u8(header::TYPE_INDEX)?;
+        let wrong = |_| ObjectError::NotObject(object);
+        let index = fields.u8(header::TYPE_INDEX).map_err(wrong)?;
         let (type_object, type_name) = self.object_type(index, object)?;
         let mask = fields.u8(header::INFO_MASK)?;
         let before = match mask & CREATOR_INFO {
