@@ -51,7 +51,8 @@ pub fn date(seconds: u32) -> String {
 mod tests {
     use super::*;
 
-    /// From listings of modules whose authors lived in UTC or said where they did.
+    /// The second is `Fri Dec  6 12:20:32 2013 (52A23190)` in the manual's "Bug Check 0x117", whose author's
+    /// clock was eight hours behind UTC.
     #[test]
     fn dates() {
         for (seconds, expected) in [
