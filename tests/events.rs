@@ -171,3 +171,16 @@ fn a_module_s_end_is_seen_in_front_of_it() {
     assert_eq!(Some(module.base), session.resolve("myfault"));
     assert!(text.starts_with("Unload module myfault.sys at "), "{text}");
 }
+
+#[test]
+fn a_state_that_comes_back_is_at_no_exception() {
+    let mut session = faulting();
+    let saved = session.save().unwrap();
+    let place = session.registers().rip();
+    session.execute("sxe av; g").unwrap();
+    assert_ne!(session.registers().rip(), place);
+    session.restore(&saved).unwrap();
+    assert_eq!(session.registers().rip(), place);
+    assert!(!session.handle_exception().unwrap());
+    session.execute("r rax=1").unwrap();
+}

@@ -257,7 +257,7 @@ fn data_is_used_behind_the_instruction() {
     let saved = session.save().unwrap();
     let mut looking = Session::new(saved.lab().unwrap());
     let mut writes = 0;
-    while writes < 4 {
+    while writes < 2 {
         let before = session.lab().machine().read_u64(word).unwrap();
         let stop = session.go().unwrap();
         if stop.reason != (StopReason::Breakpoint { number: 0 }) {

@@ -87,7 +87,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 99] = [
+static COMMANDS: [(&str, Run); 100] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -195,6 +195,7 @@ static COMMANDS: [(&str, Run); 99] = [
     ("th", step::run::<false, { step::BRANCH }>),
     ("tt", step::run::<false, { step::RETURN }>),
     ("u", unassemble::run),
+    ("ub", unassemble::run_backwards),
     ("version", version::run::<true>),
     ("vertarget", version::run::<false>),
     ("wrmsr", model_specific::run_write),

@@ -1,11 +1,16 @@
 //! `u [ADDRESS [l COUNT] | ADDRESS END]`: instructions, with the symbol above the first and above
 //! every other that has one of its own. Without an address the listing goes on where the last one
 //! ended, at first at the current instruction. One listing is 65,536 instructions at most.
+//!
+//! `ub [ADDRESS [l COUNT]]`: the instructions in front of an address, eight without a count, 256 at most.
+//!
+//! "u, ub, uu (Unassemble)" in the debugger's manual has the rules.
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::listing::BACKWARD_LIMIT;
 use crate::report::location::write_symbol;
 use std::fmt::Write;
 
@@ -56,6 +61,35 @@ pub(super) fn run(
         }
     }
     session.next_listing = Some(at);
+    Ok(Flow::Stay)
+}
+
+/// `ub`.
+pub(super) fn run_backwards(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let end = Va(arguments.next_expression_or(session, session.registers().rip)?);
+    let mut count = DEFAULT_COUNT;
+    if arguments.eat("l") || arguments.eat("L") {
+        arguments.eat("?");
+        count = arguments.next_expression(session)?;
+    }
+    arguments.finish()?;
+    if count == 0 || count > BACKWARD_LIMIT {
+        return Err(arguments.error(CommandErrorKind::Range).into());
+    }
+    let found = session.instructions_before(end, count);
+    if found.is_empty() {
+        return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
+    }
+    for (number, instruction) in found.iter().enumerate() {
+        if number == 0 || starts_symbol(session, instruction.address) {
+            write_symbol(out, session, instruction.address)?;
+        }
+        writeln!(out, "{instruction}")?;
+    }
     Ok(Flow::Stay)
 }
 

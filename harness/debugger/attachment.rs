@@ -53,8 +53,7 @@ impl Session {
     /// ```
     pub fn restore(&mut self, saved: &SavedLab) -> Result<(), EngineError> {
         self.lab.restore(saved)?;
-        self.control.reset_context();
-        self.control.stepped_onto = false;
+        self.control.forget_stop();
         self.modules = self.lab.modules();
         self.stopped_at = Some(self.lab.machine().registers().rip());
         self.forced_break = false;

@@ -115,6 +115,14 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    /// The guest is elsewhere than at the last stop.
+    pub fn forget_stop(&mut self) {
+        self.reset_context();
+        self.event = None;
+        self.exception = None;
+        self.stepped_onto = false;
+    }
+
     /// The guest goes on: the debugger looks from where it stands again.
     pub fn reset_context(&mut self) {
         self.context = None;

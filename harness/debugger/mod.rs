@@ -17,6 +17,7 @@ pub mod event_filter;
 pub mod exception;
 pub mod expression;
 mod linked_list;
+pub mod listing;
 pub(crate) mod printed;
 pub(crate) mod probes;
 mod pseudo_register;

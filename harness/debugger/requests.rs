@@ -76,7 +76,7 @@ impl Session {
         answer: &Result<T, E>,
         exit: impl FnOnce(&E) -> Option<crate::machine::Exit>,
     ) {
-        self.control.reset_context();
+        self.control.forget_stop();
         self.modules = self.lab().modules();
         match answer.as_ref().err().and_then(exit) {
             Some(exit) => {
