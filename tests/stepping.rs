@@ -257,13 +257,20 @@ fn data_is_used_behind_the_instruction() {
     let saved = session.save().unwrap();
     let mut looking = Session::new(saved.lab().unwrap());
     let mut writes = 0;
-    while writes < 2 {
+    while writes < 4 {
         let before = session.lab().machine().read_u64(word).unwrap();
         let stop = session.go().unwrap();
         if stop.reason != (StopReason::Breakpoint { number: 0 }) {
             break;
         }
         writes += 1;
+        // near enough to look after each instruction
+        let far = stop.work - looking.lab().machine().work();
+        if far > 2000 {
+            looking.set_budget(far - 1000);
+            looking.go().unwrap();
+            looking.set_budget(1 << 31);
+        }
         while looking.lab().machine().work() < stop.work {
             let seen = looking.lab().machine().read_u64(word).unwrap();
             assert_eq!(seen, before);
