@@ -23,11 +23,13 @@ fn kernel() -> impl Strategy<Value = Va> {
     ]
 }
 
-/// Between the processors' structures and the stacks, and behind those.
+/// Between the processors' structures and the stacks, and behind those on either side of the physical
+/// memory that drivers map.
 fn driver() -> impl Strategy<Value = Va> {
     prop_oneof![
         aligned(0xfffff880_00a00000..0xfffff880_02f00000, 0x1000),
-        aligned(0xfffff880_05000000..0xfffff89f_ff000000, 0x1000),
+        aligned(0xfffff880_05000000..0xfffff880_7f000000, 0x1000),
+        aligned(0xfffff880_90000000..0xfffff89f_ff000000, 0x1000),
     ]
 }
 
