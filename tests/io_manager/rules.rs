@@ -180,3 +180,17 @@ fn a_work_items_thread_was_there_before() {
     assert!(response.is_success(), "{response:?}");
     assert_eq!(outstanding(&lab).get(&tag(b"Thre")).copied(), threads);
 }
+
+/// WDK, "MmMapLockedPagesSpecifyCache": as many pages as there are addresses for, and where the driver says.
+#[test]
+fn memory_is_mapped_for_the_program() {
+    assert_eq!(of(14)[..4], [77, 1, 78, 0x2345_0000]);
+}
+
+/// WDK, "OB_PRE_CREATE_HANDLE_INFORMATION": what was wanted at first is the same for all; what one leaves for
+/// the other half of it is the call's, also where it opens a handle itself.
+#[test]
+fn callbacks_for_handles_know_their_call() {
+    let expected = [100, 101, 0x400, 0x401, 0, 0, 0, 0];
+    assert_eq!(of(15), expected);
+}
