@@ -177,3 +177,10 @@ fn mutants_and_priorities() {
     ];
     assert_eq!(pairs(&run(36)), expected);
 }
+
+/// As drivers do that are compiled for x64, where KeQueryTickCount and the like are inline (wdm.h).
+#[test]
+fn the_time_in_the_shared_page_goes_on() {
+    let expected = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 64), (6, 1), END];
+    assert_eq!(pairs(&run(37)), expected);
+}
