@@ -34,6 +34,9 @@ pub enum Growth {
     Nothing,
     /// Something is outstanding, but does not grow.
     OneTime,
+    /// What one path has outstanding does not grow, but all those of its tag grow together that do not by
+    /// themselves: a leak that comes by another path each time.
+    WithTag,
     /// It grows with each repetition.
     Growing {
         /// By so many blocks on the average.

@@ -105,7 +105,7 @@ fn a_processor_that_is_halted() {
 /// The next tick of the clock ends the wait.
 #[test]
 fn a_processor_that_waits_for_an_interrupt() {
-    for mut ended in ends_both_ways(Act::Halt, 0, 0) {
+    for ended in ends_both_ways(Act::Halt, 0, 0) {
         assert_eq!(ended.end, End::Back, "{}", ended.text);
         ended.works_again();
     }
