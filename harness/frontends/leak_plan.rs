@@ -1,5 +1,6 @@
 //! What `poolhit leaks` is to do, as options and scenario say together.
 
+use super::complain::complain;
 use super::leaks::{LeaksError, LeaksOptions};
 use super::options::image;
 use crate::guest::{GuestImages, ImageFile, Lab, LabBuilder, ListedImport, list_imports};
@@ -50,6 +51,7 @@ impl Plan {
         scenario.repeat = options.repeat.unwrap_or(scenario.repeat);
         scenario.unload |= options.unload;
         scenario.budget = options.budget.or(scenario.budget);
+        scenario.settle = options.settle.unwrap_or(scenario.settle);
         if options.device.is_some() {
             scenario.device.clone_from(&options.device);
         }
@@ -93,19 +95,19 @@ impl Plan {
         let adds = steps.any(|step| step.action == Action::AddDevice);
         let name = lab.images().driver.name();
         if lab.driver_routines().is_some_and(|it| it.add_device) && !adds {
-            eprintln!(
-                "poolhit: {name} has an AddDevice routine, and no device is added: nothing of what it \
+            complain(format_args!(
+                "{name} has an AddDevice routine, and no device is added: nothing of what it \
                  does for devices is exercised; add one by a scenario with `add-device = true` in \
                  [[setup]]"
-            );
+            ));
         } else if lists.iter().all(|list| list.is_empty())
             && scenario.device.is_none()
             && lab.driver_links().is_empty()
         {
-            eprintln!(
-                "poolhit: {name} has made no symbolic link, and nothing is asked of it: only its \
+            complain(format_args!(
+                "{name} has made no symbolic link, and nothing is asked of it: only its \
                  DriverEntry was exercised; name a path with --device, or write a scenario"
-            );
+            ));
         }
     }
 
