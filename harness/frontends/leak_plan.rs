@@ -1,9 +1,11 @@
 //! What `poolhit leaks` is to do, as options and scenario say together.
 
 use super::complain::complain;
+use super::imports::NATIVE;
 use super::leaks::{LeaksError, LeaksOptions};
 use super::options::image;
 use crate::guest::{GuestImages, ImageFile, Lab, LabBuilder, ListedImport, list_imports};
+use crate::image::PeImage;
 use crate::image::binding::names_image;
 use crate::image::imports::ImportName;
 use crate::leaks::LeakFilter;
@@ -76,6 +78,7 @@ impl Plan {
 
     pub fn builder(&self, options: &LeaksOptions) -> Result<LabBuilder, LeaksError> {
         let driver = image(&self.driver, self.pdb.as_deref())?;
+        warn_of(&driver.image);
         check_returns(&driver, &options.returns)?;
         let mut builder = Lab::builder().driver(driver).requester().track_leaks();
         if let Some(mebibytes) = options.memory {
@@ -160,4 +163,21 @@ fn check_returns(driver: &ImageFile, returns: &[(String, u64)]) -> Result<(), Le
         }
     }
     Ok(())
+}
+
+/// Says on standard error what is odd about a driver's image.
+fn warn_of(driver: &PeImage) {
+    let name = driver.name();
+    if driver.exception_directory().is_none() {
+        complain(format_args!(
+            "{name} has no exception directory (.pdata): stacks through its functions are wrong, and so \
+             is which path leaks; compile it with unwind tables (clang: -fasynchronous-unwind-tables)"
+        ));
+    }
+    if driver.subsystem() != NATIVE {
+        complain(format_args!(
+            "{name} is not linked as a driver: its subsystem is {}, and a driver's is {NATIVE}",
+            driver.subsystem()
+        ));
+    }
 }

@@ -218,10 +218,10 @@ fn warn(outcome: &Outcome) {
         };
         let times = match failure.times {
             1 => "once".to_owned(),
-            times => format!("{times} times"),
+            times => format!("{times} times in all"),
         };
         complain(format_args!(
-            "{}: {} failed with {what}, {times} in all",
+            "{}: {} failed with {what}, {times}",
             failure.place, failure.step
         ));
     }
