@@ -95,6 +95,10 @@ struct Leaks {
         "Stop a request after WORK bytes of code executed, a decimal number [default: {REQUEST_WORK}]"
     ))]
     budget: Option<u64>,
+    /// Let MS milliseconds of the guest's time pass behind each repetition, for timers, threads and work
+    /// items of the driver's, and twenty times as much at the end [default: 50]
+    #[arg(long, value_name = "MS")]
+    settle: Option<u32>,
     /// Name source files in annotations by their paths from DIR, the repository's folder where the driver
     /// was compiled [default: $GITHUB_WORKSPACE]
     #[arg(long, value_name = "DIR")]
@@ -130,6 +134,7 @@ impl From<Leaks> for LeaksOptions {
             repeat: leaks.repeat,
             unload: leaks.unload,
             budget: leaks.budget,
+            settle: leaks.settle,
             source_root: leaks.source_root.or_else(workspace),
             tag: leaks.tag,
             returns: leaks.returns,
@@ -303,7 +308,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("poolhit: {error}");
+            frontends::complain(format_args!("{error}"));
             ExitCode::from(2)
         }
     }

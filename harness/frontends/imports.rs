@@ -26,7 +26,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// `IMAGE_SUBSYSTEM_NATIVE`.
-const NATIVE: u16 = 1;
+pub(super) const NATIVE: u16 = 1;
 
 /// The options of `poolhit imports`.
 #[derive(Clone, Debug, Default)]
@@ -132,8 +132,9 @@ fn write_table(
         (_, 0) => writeln!(out, "{driver}: {kernel} provides all {all} imports."),
         _ => writeln!(
             out,
-            "{driver}: {kernel} provides {} of {all} imports; {missing} are not provided.",
-            all - missing
+            "{driver}: {kernel} provides {} of {all} imports; {missing} {} not provided.",
+            all - missing,
+            if missing == 1 { "is" } else { "are" }
         ),
     }?;
     if subsystem != NATIVE {

@@ -1,8 +1,11 @@
 //! What `poolhit leaks` is to do, as options and scenario say together.
 
+use super::complain::complain;
+use super::imports::NATIVE;
 use super::leaks::{LeaksError, LeaksOptions};
 use super::options::image;
 use crate::guest::{GuestImages, ImageFile, Lab, LabBuilder, ListedImport, list_imports};
+use crate::image::PeImage;
 use crate::image::binding::names_image;
 use crate::image::imports::ImportName;
 use crate::leaks::LeakFilter;
@@ -50,6 +53,7 @@ impl Plan {
         scenario.repeat = options.repeat.unwrap_or(scenario.repeat);
         scenario.unload |= options.unload;
         scenario.budget = options.budget.or(scenario.budget);
+        scenario.settle = options.settle.unwrap_or(scenario.settle);
         if options.device.is_some() {
             scenario.device.clone_from(&options.device);
         }
@@ -74,6 +78,7 @@ impl Plan {
 
     pub fn builder(&self, options: &LeaksOptions) -> Result<LabBuilder, LeaksError> {
         let driver = image(&self.driver, self.pdb.as_deref())?;
+        warn_of(&driver.image);
         check_returns(&driver, &options.returns)?;
         let mut builder = Lab::builder().driver(driver).requester().track_leaks();
         if let Some(mebibytes) = options.memory {
@@ -93,19 +98,19 @@ impl Plan {
         let adds = steps.any(|step| step.action == Action::AddDevice);
         let name = lab.images().driver.name();
         if lab.driver_routines().is_some_and(|it| it.add_device) && !adds {
-            eprintln!(
-                "poolhit: {name} has an AddDevice routine, and no device is added: nothing of what it \
+            complain(format_args!(
+                "{name} has an AddDevice routine, and no device is added: nothing of what it \
                  does for devices is exercised; add one by a scenario with `add-device = true` in \
                  [[setup]]"
-            );
+            ));
         } else if lists.iter().all(|list| list.is_empty())
             && scenario.device.is_none()
             && lab.driver_links().is_empty()
         {
-            eprintln!(
-                "poolhit: {name} has made no symbolic link, and nothing is asked of it: only its \
+            complain(format_args!(
+                "{name} has made no symbolic link, and nothing is asked of it: only its \
                  DriverEntry was exercised; name a path with --device, or write a scenario"
-            );
+            ));
         }
     }
 
@@ -158,4 +163,21 @@ fn check_returns(driver: &ImageFile, returns: &[(String, u64)]) -> Result<(), Le
         }
     }
     Ok(())
+}
+
+/// Says on standard error what is odd about a driver's image.
+fn warn_of(driver: &PeImage) {
+    let name = driver.name();
+    if driver.exception_directory().is_none() {
+        complain(format_args!(
+            "{name} has no exception directory (.pdata): stacks through its functions are wrong, and so \
+             is which path leaks; compile it with unwind tables (clang: -fasynchronous-unwind-tables)"
+        ));
+    }
+    if driver.subsystem() != NATIVE {
+        complain(format_args!(
+            "{name} is not linked as a driver: its subsystem is {}, and a driver's is {NATIVE}",
+            driver.subsystem()
+        ));
+    }
 }

@@ -1,5 +1,6 @@
 //! `poolhit leaks`: runs a driver, does to it what was asked for, and says what it leaks.
 
+use super::complain::complain;
 use super::leak_format::LeakFormat;
 use super::leak_plan::Plan;
 use super::options::FrontendError;
@@ -32,6 +33,9 @@ pub struct LeaksOptions {
     /// The most work that a request may take, in bytes of code executed; the scenario's, or
     /// [`REQUEST_WORK`](crate::guest::REQUEST_WORK).
     pub budget: Option<u64>,
+    /// Milliseconds of the guest's time behind each repetition: see
+    /// [`Scenario::settle`](crate::scenario::Scenario::settle).
+    pub settle: Option<u32>,
     /// The repository's folder where the driver was compiled: annotations name its files from there.
     pub source_root: Option<String>,
     /// Only these tags.
@@ -162,7 +166,7 @@ pub fn leaks(options: &LeaksOptions, out: &mut dyn Write) -> Result<bool, LeaksE
         result => written = written.and(result.map_err(|error| FrontendError::Io(error).into())),
     }
     if let (Err(error), Err(_)) = (&written, &done) {
-        eprintln!("poolhit: {error}");
+        complain(format_args!("{error}"));
     }
     done.and(written)?;
     match (report.is_clean(), report.is_complete()) {
@@ -183,6 +187,13 @@ fn run(plan: &Plan, mut lab: Lab) -> (Lab, Result<(), LeaksError>) {
     plan.warn(&lab);
     let mut outcome = Outcome::default();
     let result = run_scenario(&plan.scenario, &mut lab, &mut outcome);
+    let printed = lab.debug_output();
+    if !printed.is_empty() {
+        complain(format_args!(
+            "the driver's DbgPrint:\n{}",
+            printed.trim_end()
+        ));
+    }
     let failed = plan.failed_always(&outcome);
     warn(&outcome);
     let result = result.map_err(LeaksError::from);
@@ -207,11 +218,11 @@ fn warn(outcome: &Outcome) {
         };
         let times = match failure.times {
             1 => "once".to_owned(),
-            times => format!("{times} times"),
+            times => format!("{times} times in all"),
         };
-        eprintln!(
-            "poolhit: {}: {} failed with {what}, {times} in all",
+        complain(format_args!(
+            "{}: {} failed with {what}, {times}",
             failure.place, failure.step
-        );
+        ));
     }
 }

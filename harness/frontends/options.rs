@@ -1,5 +1,6 @@
 //! `poolhit demo` and `poolhit debug`: from options to a session.
 
+use super::complain::complain;
 use super::console::{self, ConsoleOptions};
 use super::demo as golden;
 use crate::address::Va;
@@ -102,7 +103,7 @@ pub(super) fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, Fronte
     }
     match ImageFile::open(path) {
         Err(error) if error.pdb().is_some() => {
-            eprintln!("poolhit: {error}; going on without it");
+            complain(format_args!("{error}; going on without it"));
             Ok(ImageFile::open_with_pdb(path, None)?)
         }
         opened => Ok(opened?),
@@ -222,16 +223,16 @@ pub fn debug(
     let script = options.script.as_deref().map(open).transpose()?;
     let booted = options.boot()?;
     if let Some(failed) = booted.driver_failed() {
-        eprintln!("poolhit: {failed}");
+        complain(format_args!("{failed}"));
     }
     let mut session = attach(booted);
     session.set_symbol_path(options.symbol_path());
     if !session.lab().has_kernel_symbols() {
         let kernel = session.lab().images().kernel.name();
-        eprintln!(
-            "poolhit: {kernel} has no PDB: modules, break-ins and the program's end cannot be told; \
+        complain(format_args!(
+            "{kernel} has no PDB: modules, break-ins and the program's end cannot be told; \
              give --kernel-pdb FILE"
-        );
+        ));
     }
     if let Some(budget) = options.budget {
         session.set_budget(budget);

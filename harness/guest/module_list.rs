@@ -12,9 +12,14 @@ const ENTRY_POINT: u64 = 0x38;
 pub(super) const SIZE_OF_IMAGE: u64 = 0x40;
 const FULL_DLL_NAME: u64 = 0x48;
 const BASE_DLL_NAME: u64 = 0x58;
+const FLAGS: u64 = 0x68;
 const LOAD_COUNT: u64 = 0x6c;
 const CHECK_SUM: u64 = 0x78;
 const TIME_DATE_STAMP: u64 = 0x80;
+
+/// `IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY` (PE format), and what `Flags` says of such an image.
+const FORCE_INTEGRITY: u16 = 0x80;
+const IMAGE_INTEGRITY_FORCED: u32 = 0x20;
 
 /// The offsets of the three lists' links in an entry: load order, memory order, initialization
 /// order.
@@ -40,6 +45,9 @@ pub(super) fn put_entry(arena: &mut Arena, image: &PeImage, base: Va, folder: &s
         &format!("{folder}{}", image.name()),
     );
     arena.put_unicode_string(entry.wrapping_add(BASE_DLL_NAME), image.name());
+    if image.dll_characteristics() & FORCE_INTEGRITY != 0 {
+        arena.put_u32(entry.wrapping_add(FLAGS), IMAGE_INTEGRITY_FORCED);
+    }
     arena.put_u16(entry.wrapping_add(LOAD_COUNT), 1);
     arena.put_u32(entry.wrapping_add(CHECK_SUM), image.checksum());
     arena.put_u32(entry.wrapping_add(TIME_DATE_STAMP), image.timestamp());

@@ -1,7 +1,8 @@
 //! The page that the kernel shares with user mode (`_KUSER_SHARED_DATA` of Windows 7 x64, ntddk.h):
 //! drivers read version, processor features and time from it without a call.
 //!
-//! What stands still is written here. The times are zero, and stay so: the kernel keeps none.
+//! What stands still is written here. The times are the guest kernel's, which writes them at each tick
+//! of its clock.
 
 use super::LabError;
 use super::arena::Arena;

@@ -161,6 +161,18 @@ impl PeImage {
         self.headers.checksum
     }
 
+    /// `DllCharacteristics` (PE format, "DLL Characteristics"): 0x80 is `FORCE_INTEGRITY`.
+    ///
+    /// ```
+    /// use poolhit::{image::PeImage};
+    /// use poolhit_fixtures::prebuilt::PRINTER;
+    /// let image = PeImage::parse("printer.sys", PRINTER.bytes.to_vec()).unwrap();
+    /// assert_eq!(image.dll_characteristics() & 0x80, 0x80);
+    /// ```
+    pub fn dll_characteristics(&self) -> u16 {
+        self.headers.dll_characteristics
+    }
+
     /// `Subsystem` (PE format, "Windows Subsystem"): 1 is native, 2 GUI, 3 console.
     ///
     /// ```

@@ -3,18 +3,20 @@
 //! Whoever repeats a request says where a repetition ends; what is outstanding there is looked at.
 //! The ends are divided, in their order, into four parts, as equal as can be (with fewer than four
 //! ends, each is a part). Of each part the least counts. If it rises from each part to the next, in
-//! blocks or in bytes, the memory is [`Growing`](Growth::Growing).
+//! blocks or in bytes, or through the last three of four, the memory is [`Growing`](Growth::Growing).
 //!
 //! | outstanding at the ends | |
 //! |---|---|
 //! | 1 2 3 4 5 6 7 8 | growing, by 1 each time |
 //! | 0 0 1 1 2 2 3 3 | growing, by ½: every second one leaks |
+//! | 0 0 0 0 0 1 2 3 4 5 | growing: the driver has warmed up first |
 //! | 3 9 3 9 3 9 3 9 | not growing: a cache that is emptied again and again |
 //! | 1 1 1 1 1 1 1 1 | not growing: kept since the first |
 //! | 1 2 3 4 5 5 5 5 | not growing: a cache that has filled up |
 //!
 //! So a leak at every N-th repetition is found with 5 N of them, and a cache that takes more than
-//! three quarters of all of them to fill up is taken for a leak. Two repetitions are the least, and
+//! three quarters of all of them to fill up, or fills up through the second half of them, is taken for a
+//! leak. Two repetitions are the least, and
 //! ten or more are better. Of more than [`WINDOWS`] ends, neighbours are looked at together, by the
 //! least of them.
 
@@ -34,6 +36,9 @@ pub enum Growth {
     Nothing,
     /// Something is outstanding, but does not grow.
     OneTime,
+    /// What one path has outstanding does not grow, but all those of its tag grow together that do not by
+    /// themselves: a leak that comes by another path each time.
+    WithTag,
     /// It grows with each repetition.
     Growing {
         /// By so many blocks on the average.
@@ -132,13 +137,20 @@ impl Lows {
             lows.reduce(Held::least).unwrap_or_default()
         };
         let lows: Vec<Held> = (0..parts).map(low).collect();
-        let rises =
-            |what: fn(&Held) -> u64| lows.windows(2).all(|two| what(&two[0]) < what(&two[1]));
-        let (first, last) = (lows[0], lows[parts - 1]);
-        if parts < 2 || !(rises(|held| held.blocks) || rises(|held| held.bytes)) {
+        let rises = |from: usize, what: fn(&Held) -> u64| {
+            let pairs = lows[from..].windows(2);
+            pairs.len() > 0 && pairs.into_iter().all(|two| what(&two[0]) < what(&two[1]))
+        };
+        // From the first part on, or, behind a time without, through the last three.
+        let starts = [0, parts.saturating_sub(PARTS - 1)];
+        let mut starts = starts.into_iter();
+        let rising =
+            starts.find(|from| rises(*from, |held| held.blocks) || rises(*from, |held| held.bytes));
+        let Some(from) = rising else {
             return Growth::OneTime;
-        }
-        let between = start(parts - 1) as u64 * repeats.width;
+        };
+        let (first, last) = (lows[from], lows[parts - 1]);
+        let between = (start(parts - 1) - start(from)) as u64 * repeats.width;
         let rate = |last: u64, first: u64| (last as f64 - first as f64) / between as f64;
         Growth::Growing {
             blocks_per_repeat: rate(last.blocks, first.blocks),
@@ -204,6 +216,16 @@ mod tests {
         grows_by([0, 0, 1, 1, 2, 2, 3, 3], 0.5);
         // a cache beside it, emptied now and then
         grows_by((0..128).map(|end| end + end % 3 * 20), 1.0);
+    }
+
+    /// A driver that warms up first, such as one that fills a list of free blocks.
+    #[test]
+    fn a_leak_that_begins_later_is_found() {
+        for count in [10, 11, 12, 15, 20, 50] {
+            let growth = growth((0..count).map(|end: u64| end.saturating_sub(4)));
+            assert!(matches!(growth, Growth::Growing { .. }), "{count}");
+        }
+        grows_by((0..100).map(|end: u64| end.saturating_sub(25)), 1.0);
     }
 
     #[test]

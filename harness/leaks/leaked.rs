@@ -31,7 +31,9 @@ impl Ledger {
     /// ```
     pub fn leaked(&self, gone: DriverSet) -> Vec<Held> {
         let measured = self.repeats() >= 2;
-        let grows = self.growing_paths();
+        let grows = self.path_growths();
+        let grows =
+            |number: usize| matches!(grows[number], Growth::Growing { .. } | Growth::WithTag);
         let mut leaked = vec![Held::default(); self.paths().len()];
         for live in self.live() {
             let number = live.path as usize;
@@ -40,7 +42,7 @@ impl Ledger {
                 && (live.is_orphan
                     || path.drivers.meets(gone)
                     || !live.at_startup
-                        && (!measured || live.repeat == self.repeats() || grows[number]));
+                        && (!measured || live.repeat == self.repeats() || grows(number)));
             if is_leaked {
                 leaked[number].add(live.held());
             }
@@ -48,28 +50,34 @@ impl Ledger {
         leaked
     }
 
-    /// Which paths grow, by themselves or with the others of their tag.
-    fn growing_paths(&self) -> Vec<bool> {
-        let is_growing = |growth| matches!(growth, Growth::Growing { .. });
+    /// How each of the [paths](Ledger::paths) grows, by itself or with the others of its tag, in their
+    /// order.
+    ///
+    /// ```
+    /// use poolhit::leaks::{Ledger, LedgerLimits};
+    /// let ledger = Ledger::new(LedgerLimits::default());
+    /// assert_eq!(ledger.path_growths(), []);
+    /// ```
+    pub fn path_growths(&self) -> Vec<Growth> {
+        let is_growing = |growth: &Growth| matches!(growth, Growth::Growing { .. });
         let paths = self.paths();
-        let alone: Vec<bool> = paths
+        let mut growths: Vec<Growth> = paths
             .iter()
-            .map(|path| is_growing(self.growth(&path.account)))
+            .map(|path| self.growth(&path.account))
             .collect();
         let mut rest: BTreeMap<u32, (Lows, Held)> = BTreeMap::new();
-        for (path, _) in paths.iter().zip(&alone).filter(|(_, grows)| !**grows) {
+        let alone = paths.iter().zip(&growths);
+        for (path, _) in alone.filter(|(_, growth)| !is_growing(growth)) {
             let (lows, held) = rest.entry(path.tag_account).or_default();
             lows.merge(&path.account.lows);
             held.add(path.account.totals.outstanding);
         }
-        let together = |path: &super::path::CallPath| {
-            let rest = rest.get(&path.tag_account);
-            rest.is_some_and(|(lows, held)| is_growing(self.growth_of(lows, *held)))
-        };
-        paths
-            .iter()
-            .zip(alone)
-            .map(|(path, alone)| alone || together(path))
-            .collect()
+        rest.retain(|_, (lows, held)| is_growing(&self.growth_of(lows, *held)));
+        for (path, growth) in paths.iter().zip(&mut growths) {
+            if *growth == Growth::OneTime && rest.contains_key(&path.tag_account) {
+                *growth = Growth::WithTag;
+            }
+        }
+        growths
     }
 }

@@ -203,6 +203,7 @@ pub(super) fn report(
 ) -> LeakReport {
     let ledger = tracker.ledger();
     let all_leaked = ledger.leaked(gone);
+    let growths = ledger.path_growths();
     let mut blocks = first_blocks(ledger, choice);
     let mut modules = BTreeMap::new();
     let mut paths: Vec<PathReport> = Vec::new();
@@ -229,7 +230,7 @@ pub(super) fn report(
             stack: named(tracker, path.stack, &mut modules),
             account: path.account.clone(),
             leaked: lost,
-            growth: ledger.growth(&path.account),
+            growth: growths[number],
             blocks: blocks.remove(&number).unwrap_or_default(),
         });
     }

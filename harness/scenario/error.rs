@@ -78,6 +78,9 @@ pub enum RunError {
         /// Why.
         source: RequestError,
     },
+    /// Something that the driver had put off stopped the guest.
+    #[error("behind the requests, in what the driver has put off: {0}")]
+    Settle(#[source] RequestError),
     /// The driver was not unloaded.
     #[error("unload: {0}")]
     Unload(DriverCallError),

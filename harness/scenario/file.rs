@@ -6,6 +6,8 @@
 //! device = '\\.\MyDevice'    # by default the driver's own symbolic link
 //! repeat = 10                # how often the steps are done
 //! unload = true              # DriverUnload at the end
+//! settle = 50                # milliseconds of the guest's time behind each repetition, for timers,
+//!                            # threads and work items; twenty times as much at the end
 //! tag = "My??"               # only these tags
 //! budget = 100000000         # the most that a request may take, in bytes of code executed
 //!
@@ -171,6 +173,7 @@ struct Raw {
     device: Option<String>,
     repeat: Option<u64>,
     budget: Option<u64>,
+    settle: Option<u32>,
     #[serde(default)]
     unload: bool,
     tag: Option<String>,
@@ -236,6 +239,7 @@ impl ScenarioFile {
                 repeat,
                 budget: raw.budget,
                 unload: raw.unload,
+                settle: raw.settle.unwrap_or(Scenario::default().settle),
                 setup: steps("setup", raw.setup, folder)?,
                 steps: steps("step", raw.step, folder)?,
                 teardown: steps("teardown", raw.teardown, folder)?,

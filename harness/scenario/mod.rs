@@ -45,6 +45,10 @@ pub struct Scenario {
     pub repeat: u32,
     /// Whether the driver is unloaded at the end.
     pub unload: bool,
+    /// How much of the guest's time passes behind each repetition, in milliseconds, before it is
+    /// [marked](crate::Lab::mark_repeat): what the driver has put off is done, if it is due by then. Behind
+    /// the last repetition, the teardown and unloading it is [twenty times](Scenario::last_settle) as much.
+    pub settle: u32,
     /// The most work that a request may take, in bytes of code executed; `None` for
     /// [`REQUEST_WORK`](crate::guest::REQUEST_WORK), which is the limit of what happens to devices and to
     /// the driver, too.
@@ -61,7 +65,20 @@ impl Default for Scenario {
             teardown: Vec::new(),
             repeat: 1,
             unload: false,
+            settle: 50,
             budget: None,
         }
+    }
+}
+
+impl Scenario {
+    /// How much of the guest's time passes at the end, in milliseconds: see
+    /// [`settle`](Scenario::settle).
+    ///
+    /// ```
+    /// assert_eq!(poolhit::scenario::Scenario::default().last_settle(), 1000);
+    /// ```
+    pub fn last_settle(&self) -> u32 {
+        self.settle.saturating_mul(20)
     }
 }

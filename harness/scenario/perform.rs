@@ -127,7 +127,11 @@ impl Run<'_> {
             }
             Action::SystemPower(state) => called(step, place, self.lab.set_system_power(*state)),
             Action::Shutdown => called(step, place, self.lab.shutdown()),
-            Action::Unload => called(step, place, self.lab.unload_driver()),
+            Action::Unload => match self.lab.unload_driver() {
+                // It goes with the last handle.
+                Err(DriverCallError::StillLoaded) => Ok(Answer::success()),
+                result => called(step, place, result),
+            },
             Action::Load => called(step, place, self.lab.load_driver()),
         }
     }
@@ -289,6 +293,7 @@ fn called(
             is_success: false,
             is_known: false,
         }),
+        Err(DriverCallError::StillLoaded) => Err(RunError::StillLoaded),
         Err(DriverCallError::Request(source)) => Err(stopped(step, place, source)),
     }
 }

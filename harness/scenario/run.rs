@@ -106,16 +106,35 @@ impl Run<'_> {
                 }
             }
             self.list(&scenario.steps, |index| Place::Step { repetition, index })?;
+            match repetition + 1 == scenario.repeat {
+                false => self.settle(scenario.settle)?,
+                true => self.settle(scenario.last_settle())?,
+            }
             if tracks {
                 self.lab.mark_repeat()?;
             }
             progress(repetition + 1);
         }
-        self.list(&scenario.teardown, Place::Teardown)?;
-        match scenario.unload {
-            true => self.unload(),
-            false => Ok(()),
+        if !scenario.teardown.is_empty() {
+            self.list(&scenario.teardown, Place::Teardown)?;
+            self.settle(scenario.last_settle())?;
         }
+        if scenario.unload {
+            self.unload()?;
+            self.settle(scenario.last_settle())?;
+        }
+        Ok(())
+    }
+
+    /// What the driver has put off has so much time.
+    fn settle(&mut self, milliseconds: u32) -> Result<(), RunError> {
+        if milliseconds == 0 {
+            return Ok(());
+        }
+        let request = Request::Sleep { milliseconds };
+        let settled = self.lab.request_within(&request, self.work);
+        settled.map_err(RunError::Settle)?;
+        Ok(())
     }
 
     /// Does the steps of a list, with the driver's device open for those that want it.
@@ -259,10 +278,9 @@ impl Run<'_> {
         if routines.is_some_and(|routines| !routines.unload) {
             return Err(RunError::NoUnload);
         }
-        self.lab.unload_driver().map_err(RunError::Unload)?;
-        match self.is_driver_loaded() {
-            true => Err(RunError::StillLoaded),
-            false => Ok(()),
-        }
+        self.lab.unload_driver().map_err(|error| match error {
+            DriverCallError::StillLoaded => RunError::StillLoaded,
+            error => RunError::Unload(error),
+        })
     }
 }

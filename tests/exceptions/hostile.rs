@@ -64,6 +64,14 @@ fn entries(lab: &Lab) -> Vec<(Va, Va)> {
         .collect()
 }
 
+/// Whether another exception is looked for a handler.
+fn searches_again(lab: &mut Lab) -> bool {
+    let search = lab.modules().resolve("nt!RtlDispatchException").unwrap();
+    lab.machine_mut().set_breakpoint(search).unwrap();
+    let exit = lab.run(lab.machine().work() + (1 << 16)).unwrap();
+    matches!(exit, Exit::Breakpoint { .. })
+}
+
 /// Runs to an end of whatever kind.
 fn ends(lab: &mut Lab, what: &str) {
     let request = Request::new(FAR_ABOVE, Place::Dispatch, kind::READ_NULL);
@@ -71,10 +79,11 @@ fn ends(lab: &mut Lab, what: &str) {
     let exit = run_to_end(lab);
     let ended = match exit {
         None | Some(Exit::HardcodedBreakpoint { .. } | Exit::Halt | Exit::Fault(_)) => true,
-        // Code that is gone on with anywhere may loop; the search and the unwinding do not.
+        // Code that is gone on with anywhere may loop, or fault again and again; one search, and
+        // one unwinding, do not.
         Some(Exit::Limit) => {
-            let at = name_of(lab, lab.machine().instruction_pointer().0);
-            !at.starts_with("nt!Rtl")
+            let at = |lab: &Lab| name_of(lab, lab.machine().instruction_pointer().0);
+            !at(lab).starts_with("nt!Rtl") || searches_again(lab)
         }
         _ => false,
     };

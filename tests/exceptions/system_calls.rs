@@ -147,13 +147,14 @@ fn files_are_created_for_pointers_that_can_be_used() {
             "{bad:x}"
         );
     }
-    for bad in [0, NOWHERE, KERNEL, NOT_CANONICAL] {
+    for bad in [NOWHERE, KERNEL, NOT_CANONICAL] {
         assert_eq!(
             create(HANDLE, bad, IOSB),
             status::ACCESS_VIOLATION,
             "{bad:x}"
         );
     }
+    assert_eq!(create(HANDLE, 0, IOSB), INVALID_PARAMETER);
     assert_eq!(
         create(HANDLE + 1, ATTRIBUTES, IOSB),
         status::DATATYPE_MISALIGNMENT

@@ -88,18 +88,25 @@ fn a_bug_check_of_the_drivers_own() {
     }
 }
 
-/// A processor that waits for an interrupt in a driver: none comes, or none may. That the program's thread
-/// is who stands there, the error says.
+/// A processor that waits in a driver for an interrupt, and none may come. That the program's thread is
+/// who stands there, the error says.
 #[test]
 fn a_processor_that_is_halted() {
-    for what in [Act::Halt, Act::HaltCli] {
-        for mut ended in ends_both_ways(what, 0, 0) {
-            assert_eq!(ended.exit(), Exit::Halt, "{}", ended.text);
-            let at = ended.lab.machine().registers().rip;
-            assert_eq!(ended.instruction(), at, "{}", ended.text);
-            assert!(ended.text.contains(&Va(at).to_string()), "{}", ended.text);
-            ended.stack_is_whole();
-            ended.works_again();
-        }
+    for mut ended in ends_both_ways(Act::HaltCli, 0, 0) {
+        assert_eq!(ended.exit(), Exit::Halt, "{}", ended.text);
+        let at = ended.lab.machine().registers().rip;
+        assert_eq!(ended.instruction(), at, "{}", ended.text);
+        assert!(ended.text.contains(&Va(at).to_string()), "{}", ended.text);
+        ended.stack_is_whole();
+        ended.works_again();
+    }
+}
+
+/// The next tick of the clock ends the wait.
+#[test]
+fn a_processor_that_waits_for_an_interrupt() {
+    for ended in ends_both_ways(Act::Halt, 0, 0) {
+        assert_eq!(ended.end, End::Back, "{}", ended.text);
+        ended.works_again();
     }
 }

@@ -82,7 +82,8 @@ fn a_driver_that_is_loaded_again_starts_anew() {
 fn a_driver_in_use_is_unloaded_later() {
     let mut lab = lab();
     let handle = open(&mut lab, "IoTest");
-    lab.unload_driver().unwrap();
+    let error = lab.unload_driver().unwrap_err();
+    assert!(matches!(error, DriverCallError::StillLoaded), "{error}");
     assert!(is_loaded(&lab));
     assert_eq!(Counters::of(&lab).unloads(), 0);
     let refused = ask(
@@ -104,7 +105,8 @@ fn a_driver_in_use_is_unloaded_later() {
 #[test]
 fn a_driver_below_others_is_not_unloaded() {
     let mut lab = lab_with(STACK, 0);
-    lab.unload_driver().unwrap();
+    let error = lab.unload_driver().unwrap_err();
+    assert!(matches!(error, DriverCallError::StillLoaded), "{error}");
     assert!(is_loaded(&lab));
     assert_eq!(Counters::of(&lab).unloads(), 0);
 }
@@ -123,7 +125,8 @@ fn some_drivers_cannot_be_unloaded() {
 #[test]
 fn a_device_left_behind_keeps_the_image() {
     let mut lab = lab_with(KEEP_DEVICE, 0);
-    lab.unload_driver().unwrap();
+    let error = lab.unload_driver().unwrap_err();
+    assert!(matches!(error, DriverCallError::StillLoaded), "{error}");
     assert!(is_loaded(&lab));
     assert_eq!(Counters::of(&lab).unloads(), 1);
 }

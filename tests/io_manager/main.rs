@@ -10,6 +10,7 @@ mod misuse;
 mod model;
 mod pending;
 mod plug_and_play;
+mod rules;
 mod stops;
 mod structures;
 mod transfers;

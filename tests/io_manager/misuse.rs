@@ -76,6 +76,31 @@ fn a_part_larger_than_its_list() {
     assert_eq!(misuse(&mut lab(), 9).code, 0x40);
 }
 
+/// WDK, "IoAllocateIrp": the completion routine frees the request and returns
+/// STATUS_MORE_PROCESSING_REQUIRED. Windows queues a procedure call to no thread.
+#[test]
+fn a_request_of_the_drivers_own_that_completes_to_its_end() {
+    let check = misuse(&mut lab(), 11);
+    assert_eq!((check.code, check.parameters[1]), (0xa, 2));
+    assert!(check.parameters[0] < 0x1000);
+}
+
+/// KERNEL_APC_PENDING_DURING_EXIT: 0, procedure calls that are disabled, the level.
+#[test]
+fn a_thread_that_ends_at_a_raised_level() {
+    let check = misuse(&mut lab(), 12);
+    assert_eq!((check.code, check.parameters), (0x20, [0, 0, 2, 0]));
+}
+
+/// APC_INDEX_MISMATCH: the service, 0, procedure calls that are disabled, 0 for a system call.
+#[test]
+fn a_critical_region_that_is_not_left() {
+    let mut lab = lab();
+    let check = misuse(&mut lab, 13);
+    let service = lab.kernel_symbol("NtDeviceIoControlFile").unwrap().0;
+    assert_eq!((check.code, check.parameters), (1, [service, 0, 0xffff, 0]));
+}
+
 /// A timer that outlives its driver.
 #[test]
 fn a_driver_that_is_gone_is_called() {

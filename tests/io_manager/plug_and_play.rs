@@ -16,7 +16,7 @@ const SET_POWER: usize = 2;
 const QUERY_POWER: usize = 3;
 
 /// The interface that the driver registers for its first device.
-const INTERFACE: &str = r"ROOT#IOTEST#0000#{1A2B3C4D-5E6F-7081-0102-030405060708}";
+pub const INTERFACE: &str = r"ROOT#IOTEST#0000#{1A2B3C4D-5E6F-7081-0102-030405060708}";
 
 fn lab_with_device(fault: u32) -> (Lab, BusDevice) {
     let mut lab = lab_with(PNP, fault);

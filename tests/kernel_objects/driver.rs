@@ -71,6 +71,8 @@ c000000d
 #[test]
 fn object_callbacks_take_rights_away() {
     let expected = "\
+c0000022 c0000022
+00000000 00000000
 00000000
 c01c0011
 before 1 0 401 c

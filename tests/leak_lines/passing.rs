@@ -48,7 +48,7 @@ fn the_switch_counts_from_the_next_hit_on() {
     session
         .execute("bp nt!ObReferenceHandle \"k 1; g\"")
         .unwrap();
-    session.break_in_after(50_000);
+    session.break_in_after(200_000);
     let text = session.execute("g").unwrap();
     let mut rows = text
         .lines()

@@ -2,7 +2,7 @@
 
 use poolhit::address::Va;
 use poolhit::hits::StackId;
-use poolhit::leaks::{DriverSet, Held, Ledger, LedgerLimits, PoolCall};
+use poolhit::leaks::{DriverSet, Growth, Held, Ledger, LedgerLimits, PoolCall};
 use poolhit::tag::Tag;
 
 const DRIVER: DriverSet = DriverSet(1);
@@ -64,6 +64,8 @@ fn a_leak_that_never_comes_by_the_same_path_grows() {
             }
             told.ledger.mark_repeat();
         }
+        let growths = told.ledger.path_growths();
+        assert!(growths.iter().all(|growth| *growth == Growth::WithTag));
         let blocks = 40_u64.div_ceil(each.into());
         assert_eq!(told.leaked(), held(blocks, blocks * 0x40), "each {each}");
     }

@@ -124,6 +124,9 @@ fn on_the_interrupt_that_breaks_in() {
     assert_eq!(go(&mut session), (at(0), handler));
     let break_in = symbol(&session, "nt!RtlpBreakWithStatusInstruction");
     assert_eq!(go(&mut session), (StopReason::BreakIn, break_in));
+    // And so is the clock's next tick.
+    assert_eq!(go(&mut session), (at(0), handler));
+    session.clear_breakpoint(0).unwrap();
     assert_eq!(go(&mut session).0, DONE);
 }
 

@@ -2,6 +2,7 @@
 
 mod devices;
 mod examples;
+mod later;
 mod requests;
 mod text;
 

@@ -25,6 +25,7 @@ fn a_whole_file() {
         repeat = 10
         budget = 123456
         unload = true
+        settle = 7
         tag = "My??"
         [[setup]]
         open = '\\.\My\sub'
@@ -125,6 +126,7 @@ fn a_whole_file() {
         teardown: vec![on(Action::Close, "one"), Step::new(Action::Close)],
         repeat: 10,
         unload: true,
+        settle: 7,
         budget: Some(123_456),
     };
     assert_eq!(file.scenario, expected);

@@ -135,17 +135,21 @@ fn asynchronous_procedure_calls_come_where_they_may() {
         (110, 0),
         (202, 42),
         (120, 0),
-        // a guarded one all, until the thread ends
+        // a guarded one all
         (10, 1),
         (11, 1),
         (2, 1),
         (3, 0),
+        (11, 1),
         (130, 0),
-        (230, 0),
+        // a thread that ends in a call runs down those that have waited for it
+        (200, 40),
+        (210, 42),
+        (231, 0),
         END,
     ];
     assert_eq!(pairs(&notes), expected);
-    let levels = [200, 210, 202].map(|event| of(&notes, event).irql);
+    let levels = [201, 211, 202].map(|event| of(&notes, event).irql);
     assert_eq!(levels, [1, 0, 1]);
 }
 
@@ -172,4 +176,11 @@ fn mutants_and_priorities() {
         END,
     ];
     assert_eq!(pairs(&run(36)), expected);
+}
+
+/// As drivers do that are compiled for x64, where KeQueryTickCount and the like are inline (wdm.h).
+#[test]
+fn the_time_in_the_shared_page_goes_on() {
+    let expected = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 64), (6, 1), END];
+    assert_eq!(pairs(&run(37)), expected);
 }

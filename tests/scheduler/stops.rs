@@ -23,7 +23,13 @@ fn a_deadlock_ends_idle() {
         let priority = machine.read_u8(thread.wrapping_add(0x7b)).unwrap();
         if state == 5 {
             let block = machine.read_va(thread.wrapping_add(0x98)).unwrap();
-            objects.push((priority, machine.read_va(block.wrapping_add(0x18)).unwrap()));
+            let object = machine.read_va(block.wrapping_add(0x18)).unwrap();
+            // The kernel's own threads wait for objects of its image.
+            let modules = lab.modules();
+            let module = modules.containing(object);
+            if module.is_some_and(|module| module.base() == lab.bases().driver) {
+                objects.push((priority, object));
+            }
         }
         link = machine.read_va(link).unwrap();
     }

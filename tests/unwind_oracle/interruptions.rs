@@ -50,7 +50,7 @@ fn the_clock_ticks_in_front_of_any_instruction() {
         guest.lab.machine_mut().set_breakpoint(*place).unwrap();
     }
     guest.pass_break_instruction();
-    let limit = guest.lab.machine().work() + 0x8_0000;
+    let limit = guest.lab.machine().work() + 0x20_0000;
     // What is executed at boot alone is not come to any more.
     let (mut ticks, mut reached) = (0, 0);
     loop {

@@ -30,6 +30,9 @@ pub enum DriverCallError {
         /// The status behind it.
         status: NtStatus,
     },
+    /// The driver was asked to unload, and is still loaded: see [`Lab::unload_driver`].
+    #[error("the driver is still loaded: somebody uses its devices")]
+    StillLoaded,
     /// There was no answer.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -71,7 +74,8 @@ impl Lab {
     ///
     /// # Errors
     /// The driver has no unload routine, or it is a Plug and Play driver
-    /// (`STATUS_INVALID_DEVICE_REQUEST`); or something stops the guest on the way.
+    /// (`STATUS_INVALID_DEVICE_REQUEST`); it is [still loaded](DriverCallError::StillLoaded), since
+    /// somebody uses its devices; or something stops the guest on the way.
     ///
     /// ```
     /// let mut lab = poolhit::Lab::builder().requester().build()?;
@@ -86,12 +90,11 @@ impl Lab {
         let images = self.images.clone();
         let name = images.driver.name();
         let modules = self.modules();
-        if !modules
-            .iter()
-            .any(|module| module.image_name().eq_ignore_ascii_case(name))
-        {
-            self.machine.tell_unloaded(name);
+        let is_ours = |image: &str| image.eq_ignore_ascii_case(name);
+        if modules.iter().any(|module| is_ours(module.image_name())) {
+            return Err(DriverCallError::StillLoaded);
         }
+        self.machine.tell_unloaded(name);
         Ok(())
     }
 

@@ -58,6 +58,24 @@ impl Lab {
         program.read(self, AnswerKind::of(request))
     }
 
+    /// Lets so much of the guest's time pass: threads that are ready run, and work items and timers that
+    /// are due by then. A request's answer comes when the driver gives it; what the driver has put off may
+    /// still be to do, and holds its memory until it is done. So this comes in front of
+    /// [`mark_repeat`](Lab::mark_repeat) and [`leaks`](Lab::leaks) for drivers that put something off.
+    ///
+    /// # Errors
+    /// As for [`request`](Lab::request).
+    ///
+    /// ```
+    /// let mut lab = poolhit::Lab::builder().requester().build()?;
+    /// lab.settle(50)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn settle(&mut self, milliseconds: u32) -> Result<(), RequestError> {
+        self.request(&Request::Sleep { milliseconds })?;
+        Ok(())
+    }
+
     /// Goes on with a request that something has stopped, behind the break instruction that did if it was
     /// one, and gives its answer.
     ///

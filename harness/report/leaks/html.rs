@@ -155,6 +155,7 @@ fn paths(page: &mut String, report: &LeakReport) {
         let (rate, shown) = match path.growth {
             Growth::NotMeasured => (0.0, "–".to_owned()),
             Growth::Nothing | Growth::OneTime => (0.0, "0".to_owned()),
+            Growth::WithTag => (0.0, "as its tag".to_owned()),
             Growth::Growing {
                 blocks_per_repeat: rate,
                 ..

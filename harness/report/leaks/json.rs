@@ -62,6 +62,7 @@ fn growth(growth: Growth) -> JsonValue {
         Growth::NotMeasured => "not_measured",
         Growth::Nothing => "nothing",
         Growth::OneTime => "one_time",
+        Growth::WithTag => "with_tag",
         Growth::Growing { .. } => "growing",
     };
     let mut keys: Keys = vec![("kind", kind.into())];

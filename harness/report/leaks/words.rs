@@ -80,6 +80,7 @@ pub(super) fn growth(growth: Growth) -> String {
         Growth::NotMeasured => "not measured: fewer than two repetitions were marked".into(),
         Growth::Nothing => "nothing is outstanding".into(),
         Growth::OneTime => "does not grow with each repetition".into(),
+        Growth::WithTag => "grows only together with the others of its tag".into(),
         Growth::Growing {
             blocks_per_repeat,
             bytes_per_repeat,
@@ -98,6 +99,7 @@ pub(super) fn short_growth(growth: Growth) -> String {
     match growth {
         Growth::NotMeasured | Growth::Nothing => "-".into(),
         Growth::OneTime => "0".into(),
+        Growth::WithTag => "tag".into(),
         Growth::Growing {
             blocks_per_repeat: blocks,
             ..
