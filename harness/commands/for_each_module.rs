@@ -6,7 +6,6 @@
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
-use crate::debugger::command_line::commands;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use std::fmt::Write;
 
@@ -44,11 +43,9 @@ pub(super) fn run(
         })
         .collect();
     for line in lines {
-        for command in commands(&line)? {
-            match session.execute_one(command, out)? {
-                Flow::Stay => {}
-                flow => return Ok(flow),
-            }
+        match session.run_block(&line, out)? {
+            Flow::Stay => {}
+            flow => return Ok(flow),
         }
     }
     Ok(Flow::Stay)

@@ -3,13 +3,16 @@
 //! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
 //! is also to be had as values from [`Session`]'s methods.
 
+mod aliases;
 mod analyze;
 mod break_on_access;
 mod breakpoint_numbers;
 mod breakpoint_options;
 mod bug_check;
+mod catch;
 mod change_breakpoints;
 mod compare;
+mod condition;
 mod context;
 mod display;
 mod display_list;
@@ -17,19 +20,26 @@ mod display_number;
 mod display_pointers;
 mod display_string;
 mod display_type;
+mod echo;
+mod effective_machine;
 mod enter;
 mod error;
 mod evaluate;
 mod examine;
 mod exception_record;
+mod executor;
 mod fill;
+mod for_each;
 mod for_each_module;
+mod formats;
 mod frame;
 mod go;
 mod go_up;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
+mod log_file;
+mod loops;
 mod model_specific;
 mod move_memory;
 mod nearest;
@@ -39,24 +49,26 @@ mod pool;
 mod pool_find;
 mod pool_used;
 mod pool_validate;
+mod print_formatted;
 mod quit;
 mod radix;
 mod register_mask;
 mod registers;
 mod renumber_breakpoints;
+mod script_file;
 pub mod search;
 mod set_breakpoint;
 mod stack;
 mod step;
 mod symbol_files;
+mod time;
 mod unassemble;
 mod version;
 
 pub use error::ExecuteError;
 
-use crate::debugger::command_line::commands;
 use crate::debugger::control::Motion;
-use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::cursor::Cursor;
 use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
 use crate::report::{location::write_location, stop::write_stop};
 use std::fmt::Write;
@@ -70,6 +82,14 @@ pub enum Flow {
     Go,
     /// The session ends.
     Quit,
+    /// The commands of the block are executed once more (`z`).
+    Again,
+    /// The loop around the command ends (`.break`).
+    Break,
+    /// The loop around the command goes on with its next turn (`.continue`).
+    Continue,
+    /// The `.catch` around the command ends (`.leave`).
+    Leave,
 }
 
 /// A command's code.
@@ -77,7 +97,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 105] = [
+static COMMANDS: [(&str, Run); 138] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -86,15 +106,46 @@ static COMMANDS: [(&str, Run); 105] = [
     ("!poolval", pool_validate::run),
     ("!pte", page_table::run),
     ("!vtop", page_table::run_walk),
+    ("$$<", script_file::run::<{ script_file::LINES }>),
+    ("$$><", script_file::run::<{ script_file::BLOCK }>),
+    ("$$>a<", script_file::run::<{ script_file::ARGUMENTS }>),
+    ("$<", script_file::run::<{ script_file::LINES }>),
+    ("$><", script_file::run::<{ script_file::BLOCK }>),
+    (".block", condition::run_block),
+    (".break", loops::run_jump::<true>),
     (".bugcheck", bug_check::run),
+    (".catch", catch::run),
+    (".continue", loops::run_jump::<false>),
     (".cxr", context::run_record),
+    (".do", loops::run_do),
+    (".echo", echo::run),
+    (".effmach", effective_machine::run),
+    (".else", condition::run_stray),
+    (".elseif", condition::run_stray),
+    (".elsif", condition::run_stray),
     (".exr", exception_record::run),
+    (".for", loops::run_for),
+    (".foreach", for_each::run),
+    (".formats", formats::run),
     (".frame", frame::run),
+    (".if", condition::run_if),
+    (".leave", catch::run_leave),
     (".lines", lines::run),
+    (".logappend", log_file::run_open::<true>),
+    (".logclose", log_file::run_close),
+    (".logfile", log_file::run_status),
+    (".logopen", log_file::run_open::<false>),
+    (".printf", print_formatted::run),
     (".reload", symbol_files::run_reload),
     (".sympath", symbol_files::run_path),
+    (".time", time::run),
     (".trap", context::run_trap_frame),
+    (".while", loops::run_while),
     ("?", evaluate::run),
+    ("aS", aliases::run_set::<true>),
+    ("ad", aliases::run_delete),
+    ("al", aliases::run_list),
+    ("as", aliases::run_set::<false>),
     ("ba", break_on_access::run),
     (
         "bc",
@@ -200,6 +251,7 @@ static COMMANDS: [(&str, Run); 105] = [
     ("gh", go::run::<true>),
     ("gn", go::run::<false>),
     ("gu", go_up::run),
+    ("j", condition::run_either),
     ("k", stack::run),
     ("lm", list_modules::run),
     ("ln", nearest::run),
@@ -228,12 +280,19 @@ static COMMANDS: [(&str, Run); 105] = [
     ("vertarget", version::run::<false>),
     ("wrmsr", model_specific::run_write),
     ("x", examine::run),
+    ("z", loops::run_again),
 ];
 
 /// The length of the name at the start of a command: the letters, or the one sign, that it starts
 /// with; of an extension's command a `!`, and letters, digits and underscores; of a meta-command a `.`,
 /// and letters.
 fn name_length(text: &str) -> usize {
+    if let Some(name) = script_file::NAMES
+        .iter()
+        .find(|name| text.starts_with(**name))
+    {
+        return name.len();
+    }
     let is_extension = text.starts_with('!');
     let in_name = |c: char| match is_extension {
         true => c.is_ascii_alphanumeric() || c == '_',
@@ -295,80 +354,9 @@ pub fn name_of(command: &str) -> Option<&'static str> {
 }
 
 impl Session {
-    /// Executes a line of commands, and gives what they print.
-    ///
-    /// # Errors
-    /// A command cannot be executed; those behind it are not tried, and what those before it
-    /// printed is lost. Use [`execute_to`](Session::execute_to) to keep it.
-    ///
-    /// ```
-    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
-    /// session.execute("ed nt!PoolHitTag 3261654c")?;
-    /// let text = session.execute("dc nt!PoolHitTag l1")?;
-    /// assert_eq!(text, "fffff800`016530fc  3261654c                             Lea2\n");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn execute(&mut self, line: &str) -> Result<String, ExecuteError> {
-        let mut out = String::new();
-        self.execute_to(line, &mut out)?;
-        Ok(out)
-    }
-
-    /// Executes a line of commands; their text goes to `out` as it comes.
-    ///
-    /// # Errors
-    /// As for [`execute`](Session::execute).
-    ///
-    /// ```
-    /// use poolhit::commands::Flow;
-    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
-    /// let mut out = String::new();
-    /// assert_eq!(session.execute_to("? 1+1; q", &mut out)?, Flow::Quit);
-    /// assert_eq!(out, "Evaluate expression: 2 = 00000000`00000002\n");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn execute_to(&mut self, line: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        for command in commands(line)? {
-            match self.execute_one(command, out)? {
-                Flow::Stay => {}
-                Flow::Quit => return Ok(Flow::Quit),
-                Flow::Go => {
-                    self.start_budget();
-                    let flow = self.go_on(out);
-                    self.end_run();
-                    if flow? == Flow::Quit {
-                        return Ok(Flow::Quit);
-                    }
-                }
-            }
-        }
-        Ok(Flow::Stay)
-    }
-
-    pub(crate) fn execute_one(
-        &mut self,
-        command: &str,
-        out: &mut dyn Write,
-    ) -> Result<Flow, ExecuteError> {
-        let mut cursor = Cursor::new(command);
-        let name = &command[..name_length(command)];
-        if let Some((known, run)) = find(name) {
-            // Options follow some names without a space.
-            cursor.eat(known);
-            return run(self, &mut cursor, out);
-        }
-        match name.strip_prefix('!') {
-            Some(name) if !name.is_empty() => Err(ExecuteError::NoExtension(name.to_string())),
-            _ => {
-                cursor.eat(command.get(..1).unwrap_or_default());
-                Err(cursor.error(CommandErrorKind::Syntax).into())
-            }
-        }
-    }
-
     /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
     /// does not.
-    fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+    pub(super) fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
         let motion = self.control.next.take().unwrap_or_default();
         let flow = self.go_on_passing(motion, out);
         // Whoever goes on without commands stops.
@@ -423,7 +411,7 @@ impl Session {
                     }
                 }
                 Flow::Quit => return Ok(Flow::Quit),
-                Flow::Stay => {
+                _ => {
                     write_location(out, self, stop.address)?;
                     return Ok(Flow::Stay);
                 }
@@ -440,21 +428,6 @@ impl Session {
             self.clear_breakpoint(number)?;
         }
         Ok(breakpoint.command)
-    }
-
-    /// Executes a breakpoint's commands, up to the one that lets the guest go on.
-    fn execute_at_breakpoint(
-        &mut self,
-        line: &str,
-        out: &mut dyn Write,
-    ) -> Result<Flow, ExecuteError> {
-        for command in commands(line)? {
-            match self.execute_one(command, out)? {
-                Flow::Stay => {}
-                flow => return Ok(flow),
-            }
-        }
-        Ok(Flow::Stay)
     }
 
     fn report(&mut self, stop: &Stop, out: &mut dyn Write) -> Result<Flow, ExecuteError> {

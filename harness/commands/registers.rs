@@ -29,6 +29,9 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
+    if super::aliases::run_fixed(session, arguments)? {
+        return Ok(Flow::Stay);
+    }
     let mut mask = session.state.register_mask;
     let option = arguments.rest().chars().next();
     match option {

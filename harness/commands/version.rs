@@ -53,7 +53,12 @@ fn write_target(out: &mut dyn Write, session: &Session) -> fmt::Result {
         let base = lab.bases().kernel;
         writeln!(out, "Kernel base = 0x{base} PsLoadedModuleList = 0x{list}")?;
     }
-    let milliseconds = lab.machine().time() / 1_000_000;
+    write_uptime(out, session)
+}
+
+/// Writes for how long the guest has run, by its own clock.
+pub(super) fn write_uptime(out: &mut dyn Write, session: &Session) -> fmt::Result {
+    let milliseconds = session.lab().machine().time() / 1_000_000;
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
     let (minutes, hours) = (seconds / 60 % 60, seconds / 3600 % 24);
     writeln!(

@@ -276,6 +276,7 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn go(&mut self) -> Result<Stop, SessionError> {
+        self.break_in.take();
         self.start_budget();
         let stop = self.resume();
         self.end_run();
@@ -285,7 +286,16 @@ impl Session {
     /// Starts the budget for several [`resume`](Session::resume)s.
     pub(crate) fn start_budget(&mut self) {
         self.budget_end = Some(self.lab.machine().work().saturating_add(self.budget));
-        self.break_in.take();
+    }
+
+    /// The budget of a run, in bytes of code retired.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Whether someone has asked to break in; the request is gone then.
+    pub(crate) fn take_break_in(&self) -> bool {
+        self.break_in.take()
     }
 
     /// Ends what [`start_budget`](Session::start_budget) started; a break-in that was to come is

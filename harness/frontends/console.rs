@@ -126,10 +126,14 @@ pub(super) fn answer(
     // The key was for this line, even if nothing ran.
     session.end_run();
     match result {
+        // Lines of a script file that failed have left their errors.
+        Ok(Flow::Stay) if session.failed_lines() > 0 => Ok(None),
         Ok(flow) => Ok(Some(flow)),
         Err(ExecuteError::Output(error)) => Err(error),
         Err(error) => {
-            writeln!(out, "{}", error.below_prompt(width))?;
+            let text = format!("{}\n", error.below_prompt(width));
+            session.write_log(&text);
+            out.write_str(&text)?;
             Ok(None)
         }
     }

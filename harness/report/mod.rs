@@ -3,11 +3,13 @@
 pub mod date;
 pub mod exception;
 pub mod float;
+pub mod formats;
 pub mod json;
 pub mod leaks;
 pub mod location;
 pub mod pool;
 pub mod pool_used;
+pub mod printf;
 pub mod registers;
 pub mod stack;
 pub mod stack_columns;
