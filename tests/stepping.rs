@@ -252,19 +252,29 @@ fn data_is_used_behind_the_instruction() {
         ..Breakpoint::new(word, "")
     };
     session.add_breakpoint(breakpoint, None).unwrap();
-    let before = session.lab().machine().read_u64(word).unwrap();
-    for _ in 0..20 {
+    // nothing has written but the instruction behind which the guest is: a debugger that looks at the
+    // word after each step sees the same places
+    let saved = session.save().unwrap();
+    let mut looking = Session::new(saved.lab().unwrap());
+    let mut writes = 0;
+    while writes < 4 {
+        let before = session.lab().machine().read_u64(word).unwrap();
         let stop = session.go().unwrap();
         if stop.reason != (StopReason::Breakpoint { number: 0 }) {
             break;
         }
-        // the instruction behind which the guest is has written
+        writes += 1;
+        while looking.lab().machine().work() < stop.work {
+            let seen = looking.lab().machine().read_u64(word).unwrap();
+            assert_eq!(seen, before);
+            looking.step(&Steps::into_calls()).unwrap();
+        }
+        assert_eq!(looking.registers(), session.registers());
         let mut stepping = Session::new(session.save().unwrap().lab().unwrap());
         stepping.step(&Steps::into_calls()).unwrap();
         session.step(&Steps::into_calls()).unwrap();
         assert_eq!(session.registers(), stepping.registers());
     }
-    let _ = before;
 }
 
 #[test]
@@ -430,6 +440,31 @@ fn a_breakpoint_may_change_itself() {
             exit_status: Some(0)
         }
     );
+}
+
+#[test]
+fn a_breakpoint_may_lead_to_a_place_with_commands_of_its_own() {
+    let mut session = session();
+    let line = r#"bp nt!NtDeviceIoControlFile "g nt!IofCompleteRequest; ? 1; .if_not_there"; g"#;
+    let error = session.execute(line).unwrap_err().to_string();
+    assert!(error.contains(".if_not_there"), "{error}");
+    let place = session.resolve("nt!IofCompleteRequest").unwrap();
+    assert_eq!(session.registers().rip(), place);
+    // on a line of its own they are executed wherever the guest has stopped
+    let mut session = self::session();
+    let text = session
+        .execute("bp nt!IofCompleteRequest \"bc *\"; g nt!NtDeviceIoControlFile; ? 2")
+        .unwrap();
+    assert!(text.ends_with("00000000`00000002\n"), "{text}");
+    // somewhere else nothing is executed
+    let mut session = self::session();
+    let line = r#"bp nt!NtDeviceIoControlFile "g nt!NtDeviceIoControlFile+4; ? 3"; g"#;
+    let text = session.execute(line).unwrap();
+    assert_eq!(text.matches("00000000`00000003").count(), 1, "{text}");
+    let line = r#"bc *; bp nt!NtDeviceIoControlFile "bp nt!NtClose; g nt!NtCreateFile; ? 4"; g"#;
+    let text = session.execute(line).unwrap();
+    assert!(text.contains("Breakpoint 1 hit\nnt!NtClose:\n"), "{text}");
+    assert!(!text.contains("00000000`00000004"), "{text}");
 }
 
 #[test]

@@ -6,13 +6,15 @@
 //! database. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
 
 use super::context::NOTE;
-use super::{ExecuteError, Flow, registers};
+use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::analysis::{Analysis, StackSource};
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::state::register_mask;
 use crate::debugger::{Session, StackFrame};
 use crate::guest::BugCheck;
 use crate::report::exception;
+use crate::report::registers::write_registers;
 use crate::report::stack_columns::{StackColumns, write_rows};
 use std::fmt::{self, Write};
 
@@ -143,9 +145,15 @@ fn write_details(
         }
     };
     if analysis.source != StackSource::Processor {
-        let kept = session.control.context.replace(analysis.registers.clone());
-        let written = registers::run(session, &mut Cursor::new(""), out);
-        session.control.context = kept;
+        let (segments, mask) = match analysis.source {
+            StackSource::Context(at) => (session.context_segments(at), register_mask::DEFAULT),
+            _ => (None, register_mask::INTEGER),
+        };
+        let context = session.control.context.replace(analysis.registers.clone());
+        let kept = std::mem::replace(&mut session.control.segments, segments);
+        let written = write_registers(out, session, mask);
+        session.control.context = context;
+        session.control.segments = kept;
         written?;
         writeln!(out, "Resetting default scope\n")?;
     }

@@ -3,14 +3,17 @@
 //! command comes without an address (`.cxr 0` is as good).
 //!
 //! ".trap (Display Trap Frame)" and ".cxr (Display Context Record)" in the debugger's manual have the
-//! rules. The note about missing registers is in many analyses of x64 crashes, so is `Resetting default
-//! scope`. `.cxr /f` and `/w` are not there.
+//! rules. The note about missing registers, and that `.trap` shows no segments, is as in "Bug Check 0x1AA:
+//! EXCEPTION_ON_INVALID_STACK", which has a `.cxr` too; `Resetting default scope` ends these parts of many
+//! analyses of x64 crashes. `.cxr /f` and `/w` are not there.
 
-use super::{ExecuteError, Flow, registers};
+use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::state::register_mask;
 use crate::registers::Registers;
+use crate::report::registers::write_registers;
 use std::fmt::Write;
 
 pub(super) const NOTE: &str = "\
@@ -24,7 +27,16 @@ pub(super) fn run_trap_frame(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    run(session, arguments, out, NOTE, Session::trap_frame_registers)
+    let Some(at) = next_address(session, arguments, out)? else {
+        return Ok(Flow::Stay);
+    };
+    let found = session.trap_frame_registers(at);
+    let found = found.zip(session.trap_frame_segments(at));
+    let mask = register_mask::INTEGER;
+    set(session, arguments, found)?;
+    out.write_str(NOTE)?;
+    write_registers(out, session, mask)?;
+    Ok(Flow::Stay)
 }
 
 /// `.cxr`.
@@ -33,28 +45,42 @@ pub(super) fn run_record(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    run(session, arguments, out, "", Session::context_registers)
+    let Some(at) = next_address(session, arguments, out)? else {
+        return Ok(Flow::Stay);
+    };
+    let found = session.context_registers(at);
+    let found = found.zip(session.context_segments(at));
+    set(session, arguments, found)?;
+    write_registers(out, session, register_mask::DEFAULT)?;
+    Ok(Flow::Stay)
 }
 
-fn run(
+/// The address, or `None` without one: the processor's registers are looked from again.
+fn next_address(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
-    note: &str,
-    read: impl Fn(&Session, Va) -> Option<Registers>,
-) -> Result<Flow, ExecuteError> {
+) -> Result<Option<Va>, ExecuteError> {
     let address = arguments.next_expression_or(session, 0)?;
     arguments.finish()?;
     if address == 0 {
         session.look_from(None);
         writeln!(out, "Resetting default scope")?;
-        return Ok(Flow::Stay);
+        return Ok(None);
     }
-    let Some(found) = read(session, Va(address)) else {
+    Ok(Some(Va(address)))
+}
+
+fn set(
+    session: &mut Session,
+    arguments: &Cursor<'_>,
+    found: Option<(Registers, [u16; 6])>,
+) -> Result<(), ExecuteError> {
+    let Some((registers, segments)) = found else {
         return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
     };
-    session.look_from(Some(found));
+    session.look_from(Some(registers));
     session.control.context_is_set = true;
-    out.write_str(note)?;
-    registers::run(session, &mut Cursor::new(""), out)
+    session.control.segments = Some(segments);
+    Ok(())
 }

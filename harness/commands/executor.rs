@@ -6,6 +6,7 @@
 
 use super::{ExecuteError, Flow, find, name_length};
 use crate::debugger::command_line::{LineTooLong, MAX_LINE_LENGTH, next_command};
+use crate::debugger::control::Motion;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::log::Log;
 use crate::debugger::scripting::{COMMAND_WORK, MAX_BLOCK_DEPTH};
@@ -153,11 +154,28 @@ impl Session {
                         return Ok(Flow::Quit);
                     }
                 }
-                flow => return Ok(flow),
+                flow => {
+                    if flow == Flow::Go {
+                        self.keep_for_later(behind);
+                    }
+                    return Ok(flow);
+                }
             }
             rest = behind;
         }
         Ok(Flow::Stay)
+    }
+
+    /// Commands behind a `g ADDRESS` among a breakpoint's are executed at the address.
+    fn keep_for_later(&mut self, behind: &str) {
+        if let Some(Motion::Go { places, command }) = &mut self.control.next
+            && !places.is_empty()
+        {
+            // Those of the blocks around the command come behind those of its own.
+            let separator = if command.is_empty() { "" } else { ";" };
+            command.push_str(separator);
+            command.push_str(behind);
+        }
     }
 
     /// Lets the guest go on to where it stays stopped. A break-in ends the program of commands, too.

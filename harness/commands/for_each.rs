@@ -37,8 +37,9 @@ pub(super) fn run(
     let mut source = Source::Commands;
     while arguments.peek() == Some('/') {
         match arguments.next_word().unwrap_or_default() {
-            "/pS" => first = arguments.next_expression(session)?,
-            "/ps" => skip = arguments.next_expression(session)?,
+            // `2 /ps` is no division
+            "/pS" => first = next_count(session, arguments)?,
+            "/ps" => skip = next_count(session, arguments)?,
             "/s" => source = Source::Text,
             "/f" => source = Source::File,
             _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),
@@ -59,7 +60,7 @@ pub(super) fn run(
     let mut words = Cursor::new(words);
     let text = match source {
         Source::Commands => {
-            let commands = next_block(&mut words)?;
+            let commands = next_block(&mut words).map_err(|_| syntax)?;
             let (text, flow) = session.capture(commands)?;
             if flow != Flow::Stay {
                 return Ok(flow);
@@ -84,4 +85,13 @@ pub(super) fn run(
         }
     }
     Ok(Flow::Stay)
+}
+
+/// Reads a number of words.
+fn next_count(session: &Session, arguments: &mut Cursor<'_>) -> Result<u64, ExecuteError> {
+    let word = arguments.next_word().unwrap_or_default();
+    let mut word = Cursor::new(word);
+    let count = word.next_expression(session)?;
+    word.finish()?;
+    Ok(count)
 }

@@ -4,12 +4,14 @@
 //! From a break instruction (`int 3` in the guest's own code) it goes on behind the instruction,
 //! unless that has been patched; a breakpoint at the current instruction does not stop it again.
 //!
-//! `ga` is the same: it asks for breakpoints of the processor's. `gh` is the same, but that the addresses stop the current thread alone; an exception is taken for
-//! handled: its instruction is executed again. `gn` does not take it so. `gc`, among a breakpoint's
+//! `ga` is the same: it asks for breakpoints of the processor's. `gh` is the same, but that the addresses
+//! stop the current thread alone; an exception is taken for handled: its instruction is executed again.
+//! `gn` does not take it so. `gc`, among a breakpoint's
 //! commands, goes on as the guest did before: if `p` led over the breakpoint, with that `p`.
 //!
 //! The rules are those of the debugger's manual, "g (Go)", "gh (Go with Exception Handled)", "gc (Go from
-//! Conditional Breakpoint)". Not here: commands for the addresses behind a semicolon.
+//! Conditional Breakpoint)". What is behind a semicolon is executed next, as any command; among a
+//! breakpoint's commands, when the guest has come to one of the addresses (`bp A "g B; r"`).
 
 use super::step::{go_from, next_start};
 use super::{ExecuteError, Flow};
@@ -40,7 +42,7 @@ pub(super) fn run<const THREAD: bool>(
         });
     }
     go_from(session, start)?;
-    session.control.next = Some(Motion::Go(places));
+    session.control.next = Some(Motion::to(places));
     Ok(Flow::Go)
 }
 

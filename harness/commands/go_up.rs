@@ -15,6 +15,6 @@ pub(super) fn run(
 ) -> Result<Flow, ExecuteError> {
     arguments.finish()?;
     let caller = session.caller().ok_or(ExecuteError::NoCaller)?;
-    session.control.next = Some(Motion::Go(vec![caller]));
+    session.control.next = Some(Motion::to(vec![caller]));
     Ok(Flow::Go)
 }

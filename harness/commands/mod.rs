@@ -317,18 +317,21 @@ fn find(name: &str) -> Option<&'static (&'static str, Run)> {
             known.eq_ignore_ascii_case(name) && !known.contains(char::is_uppercase)
         })
     };
-    exact.or_else(|| any_case(name)).or_else(|| {
-        any_case(match name {
-            "rM" | "rX" | "rF" | "rY" => "r",
-            name if name
-                .get(..2)
-                .is_some_and(|start| start.eq_ignore_ascii_case("lm")) =>
-            {
-                "lm"
-            }
-            name => step::without_option(name).or(stack::without_options(name))?,
+    exact
+        // `rM` is `r` with a mask, and not `rm`
+        .or_else(|| matches!(name, "rM" | "rX" | "rF" | "rY").then(|| find("r"))?)
+        .or_else(|| any_case(name))
+        .or_else(|| {
+            any_case(match name {
+                name if name
+                    .get(..2)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("lm")) =>
+                {
+                    "lm"
+                }
+                name => step::without_option(name).or(stack::without_options(name))?,
+            })
         })
-    })
 }
 
 /// The names of all commands, as typed at the prompt, in ASCII order.
@@ -374,7 +377,7 @@ impl Session {
             // The commands may have been about breakpoints, or source lines. Where the guest goes to a
             // place, it has to be looked whether it is there.
             let now = match &motion {
-                Motion::Go(places) if places.is_empty() => self.passing_points(),
+                Motion::Go { places, .. } if places.is_empty() => self.passing_points(),
                 _ => Default::default(),
             };
             if now != points {
@@ -392,7 +395,7 @@ impl Session {
                 StopReason::Breakpoint { number } if !self.control.stepped_onto => {
                     (self.breakpoint_commands(number)?, Some(number))
                 }
-                StopReason::Step => (step::command(&motion), None),
+                StopReason::Step => (motion.command().to_string(), None),
                 _ => return self.report(&stop, out),
             };
             if command.is_empty() {

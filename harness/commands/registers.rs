@@ -2,6 +2,10 @@
 //! Without a name those that the mask says (see `rm`); `rM` has a mask of its own, `rX` shows the vector
 //! registers.
 //!
+//! In a context that `.trap` or `.cxr` has set, `Last set context:` stands above it, as in analyses by
+//! their authors. There and in a frame's (`.frame /c`) no register can be changed: in the project's own
+//! words, since none of WinDbg's were found.
+//!
 //! With names, each of them; with a value, changes it. A name is a register's, a part's, a flag's or a
 //! pseudo-register's: `r eax`, `r zf=1`, `r $t0 = poi(@rsp)`. A type shows the register's elements, the
 //! highest first: `ib ub iw uw id ud iq uq` are signed and unsigned integers of 8 to 64 bits, `f` and
@@ -53,6 +57,7 @@ pub(super) fn run(
         _ => {}
     }
     if arguments.at_end() {
+        write_header(session, out)?;
         write_registers(out, session, mask)?;
         return Ok(Flow::Stay);
     }
@@ -70,8 +75,17 @@ pub(super) fn run(
         restored.map_err(RegisterError::from)?;
     }
     done?;
+    write_header(session, out)?;
     out.write_str(&text)?;
     Ok(Flow::Stay)
+}
+
+/// Whose registers they are, if not those of where the guest stands.
+fn write_header(session: &Session, out: &mut dyn Write) -> std::fmt::Result {
+    match session.control.context_is_set {
+        true => writeln!(out, "Last set context:"),
+        false => Ok(()),
+    }
 }
 
 /// Reads a mask.

@@ -158,11 +158,3 @@ pub(super) fn show(
     }
     Ok(())
 }
-
-/// The commands to execute at the end of all steps.
-pub(super) fn command(motion: &Motion) -> String {
-    match motion {
-        Motion::Step { command, .. } => command.clone(),
-        _ => String::new(),
-    }
-}

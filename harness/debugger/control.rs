@@ -8,7 +8,11 @@ use crate::registers::Registers;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Motion {
     /// To the next stop, or to one of these places.
-    Go(Vec<Place>),
+    Go {
+        places: Vec<Place>,
+        /// The commands to execute at them.
+        command: String,
+    },
     /// Instruction by instruction.
     Step {
         steps: Steps,
@@ -27,11 +31,27 @@ pub(crate) enum Motion {
 
 impl Default for Motion {
     fn default() -> Motion {
-        Motion::Go(Vec::new())
+        Motion::to(Vec::new())
     }
 }
 
 impl Motion {
+    /// To one of these places.
+    pub fn to(places: Vec<Place>) -> Motion {
+        Motion::Go {
+            places,
+            command: String::new(),
+        }
+    }
+
+    /// The commands to execute at its end.
+    pub fn command(&self) -> &str {
+        match self {
+            Motion::Go { command, .. } | Motion::Step { command, .. } => command,
+            Motion::Same => "",
+        }
+    }
+
     pub fn step(steps: Steps) -> Motion {
         let left = steps.count.max(1);
         Motion::Step {
@@ -78,6 +98,8 @@ pub(crate) struct Control {
     pub context: Option<Registers>,
     /// They are those of a trap frame or a context record, and no frame's.
     pub context_is_set: bool,
+    /// CS, SS, DS, ES, FS and GS there, if not the processor's.
+    pub segments: Option<[u16; 6]>,
     /// The frame of the stack that is looked at.
     pub frame: usize,
 }
@@ -87,6 +109,7 @@ impl Control {
     pub fn reset_context(&mut self) {
         self.context = None;
         self.context_is_set = false;
+        self.segments = None;
         self.frame = 0;
     }
 }

@@ -85,8 +85,7 @@ impl Session {
             Register::Flags => registers.rflags & 0xffff_ffff,
             Register::Flag(first, width) => registers.rflags >> first & mask(width),
             Register::Segment(place) => {
-                let s = system();
-                let all = [s.cs, s.ss, s.ds, s.es, s.fs, s.gs];
+                let all = self.segments();
                 all.get(usize::from(place)).copied().unwrap_or(0).into()
             }
             Register::Control(0) => system().cr0,
@@ -221,6 +220,19 @@ impl Session {
             "$csp" => self.write_register("rsp", value),
             _ => self.write_register(name, value),
         }
+    }
+
+    /// CS, SS, DS, ES, FS and GS: the processor's, or those of the record that the debugger looks from.
+    pub(crate) fn segments(&self) -> [u16; 6] {
+        let processor = self.lab().machine().system_registers();
+        self.control.segments.unwrap_or([
+            processor.cs,
+            processor.ss,
+            processor.ds,
+            processor.es,
+            processor.fs,
+            processor.gs,
+        ])
     }
 
     /// The stack pointer.

@@ -131,6 +131,19 @@ impl Session {
         Some(registers)
     }
 
+    /// CS, SS, DS, ES, FS and GS as far as a trap frame has them: the first two, zero for the rest.
+    pub(crate) fn trap_frame_segments(&self, at: Va) -> Option<[u16; 6]> {
+        let word = |offset: u64| self.lab.machine().read_u16(at.wrapping_add(offset)).ok();
+        Some([word(0x170)?, word(0x188)?, 0, 0, 0, 0])
+    }
+
+    /// CS, SS, DS, ES, FS and GS in a context record.
+    pub(crate) fn context_segments(&self, at: Va) -> Option<[u16; 6]> {
+        let word = |offset: u64| self.lab.machine().read_u16(at.wrapping_add(offset)).ok();
+        let (cs, ss) = (word(0x38)?, word(0x42)?);
+        Some([cs, ss, word(0x3a)?, word(0x3c)?, word(0x3e)?, word(0x40)?])
+    }
+
     /// The registers in a context record (`CONTEXT` for x64, winnt.h). `None` if it cannot be read.
     ///
     /// ```

@@ -64,7 +64,7 @@ impl Session {
             return Ok(None);
         };
         self.start_budget();
-        let stop = self.advance(&mut Motion::Go(vec![place]));
+        let stop = self.advance(&mut Motion::to(vec![place]));
         self.end_run();
         Ok(Some(stop?.0))
     }
@@ -118,9 +118,9 @@ impl Session {
     /// motion is at its end.
     pub(crate) fn advance(&mut self, motion: &mut Motion) -> Result<(Stop, bool), SessionError> {
         let exit = match motion {
-            Motion::Go(places) if places.is_empty() => return Ok((self.resume()?, true)),
+            Motion::Go { places, .. } if places.is_empty() => return Ok((self.resume()?, true)),
             Motion::Same => return Ok((self.resume()?, true)),
-            Motion::Go(places) => {
+            Motion::Go { places, .. } => {
                 self.start_motion();
                 self.pass_break_instruction()?;
                 self.run_to(places)

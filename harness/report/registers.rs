@@ -39,11 +39,11 @@ pub fn write_registers(out: &mut dyn Write, session: &Session, shown: u32) -> fm
     let system = session.lab().machine().system_registers();
     if has(mask::SEGMENTS) {
         let flags = session.registers().rflags as u32;
+        let [cs, ss, ds, es, fs, gs] = session.segments();
         writeln!(
             out,
-            "cs={:04x}  ss={:04x}  ds={:04x}  es={:04x}  fs={:04x}  gs={:04x}             \
-             efl={flags:08x}",
-            system.cs, system.ss, system.ds, system.es, system.fs, system.gs
+            "cs={cs:04x}  ss={ss:04x}  ds={ds:04x}  es={es:04x}  fs={fs:04x}  gs={gs:04x}             \
+             efl={flags:08x}"
         )?;
     }
     if has(mask::VECTORS) {

@@ -23,17 +23,30 @@ enum Token {
 
 /// The name of a meta-command at the start of a text, with its point.
 fn word(text: &str) -> &str {
-    let letters = text.strip_prefix('.').unwrap_or_default();
+    let Some(letters) = text.strip_prefix('.') else {
+        return "";
+    };
     let end = letters.find(|c: char| !c.is_ascii_alphabetic());
-    &text[..text.len().min(1 + end.unwrap_or(letters.len()))]
+    &text[..1 + end.unwrap_or(letters.len())]
 }
 
 fn is(text: &str, name: &str) -> bool {
     word(text).eq_ignore_ascii_case(name)
 }
 
-/// The index behind a command with blocks; none if it is another command, or its braces do not fit.
+/// The index behind a command with blocks; none if it is another command. One whose braces do not fit
+/// reaches to the end.
 pub(super) fn end(text: &str) -> Option<usize> {
+    let name = word(text).to_ascii_lowercase();
+    let known = [
+        ".block", ".catch", ".do", ".for", ".foreach", ".if", ".while",
+    ];
+    known
+        .contains(&name.as_str())
+        .then(|| fitting_end(text).unwrap_or(text.len()))
+}
+
+fn fitting_end(text: &str) -> Option<usize> {
     let name = word(text);
     let token = match name.to_ascii_lowercase().as_str() {
         ".block" | ".catch" | ".for" | ".foreach" | ".while" => Token::One,
@@ -242,11 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_ends_at_the_separator() {
-        check(".if (1) { k; g", &[".if (1) { k", "g"]);
-        check(".if (1; k", &[".if (1", "k"]);
-        check(".if (1) k; r", &[".if (1) k", "r"]);
-        check(".do k; r", &[".do k", "r"]);
+    fn what_does_not_fit_reaches_to_the_end() {
+        for text in [
+            ".if (1) { k; g",
+            ".if (1; k",
+            ".if (1) k; r",
+            ".do k; r",
+            ".for (;;)",
+        ] {
+            check(&format!("r; {text}"), &["r", text]);
+        }
     }
 
     #[test]
