@@ -160,7 +160,7 @@ Closing open log file ";
 #[test]
 fn endless_programs_end() {
     let mut session = session();
-    session.set_budget(10_000_000);
+    session.set_budget(50_000_000);
     session.execute("as More .block { More ; More }").unwrap();
     for line in [
         ".while (1) { }",
@@ -173,9 +173,9 @@ fn endless_programs_end() {
         ".while (1) { .foreach (x { lm }) { .echo x } }",
         ".while (1) { db nt l10000 }",
         ".while (1) { .foreach (x { db nt l1000 }) { } }",
-        "bp nt!NtClose \".while (1) { }\"; g",
-        "bp nt!NtClose \"r $t0 = 1; z(1)\"; g",
-        "bp nt!NtClose \".while (1) { k; .catch { gc x } }\"; g",
+        "bp nt!ExAllocatePoolWithTag \".while (1) { }\"; g",
+        "bp nt!ExAllocatePoolWithTag \"r $t0 = 1; z(1)\"; g",
+        "bp nt!ExAllocatePoolWithTag \".while (1) { k; .catch { gc x } }\"; g",
     ] {
         let error = session.execute_to(line, &mut String::new()).unwrap_err();
         let error = match error {
@@ -222,7 +222,7 @@ fn a_break_in_ends_a_loop() {
         ".while (1) { .catch { k } }",
         ".for (;;) { bc *; ea nt!PoolHitTag \"Lea2\" }",
         "z(1)",
-        "bp nt!NtClose \".while (1) { r $t0 = 1 }\"; g",
+        "bp nt!ExAllocatePoolWithTag \".while (1) { r $t0 = 1 }\"; g",
     ] {
         let handle = session.break_in_handle();
         let thread = std::thread::spawn(move || {
