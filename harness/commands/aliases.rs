@@ -22,9 +22,15 @@
 //! ```text
 //! kd> as Tag nt!PoolHitTag
 //! kd> dc Tag l1
+//! fffff800`016530fc  ffffff0f                             ....
 //! kd> r $.u3=l2
 //! kd> aS /x Sum 2+2; .block { dd ${Tag}+${Sum} $u3 }
+//! fffff800`01653100  01653100 fffff800
 //! kd> al
+//!   Alias            Value
+//!  -------          -------
+//!  Sum              0x4
+//!  Tag              nt!PoolHitTag
 //! kd> ad Sum; ad *
 //! ```
 

@@ -7,6 +7,8 @@
 //!
 //! ```text
 //! kd> .catch { ? poi(0); .echo not reached }; .echo reached
+//! Memory access error at ')'
+//! reached
 //! kd> .catch { .leave; .echo not reached }
 //! ```
 

@@ -10,8 +10,11 @@
 //! ```text
 //! kd> r $t0 = 5
 //! kd> .if (@$t0 > 3) { .echo more } .else { .echo less }
+//! more
 //! kd> j (@$t0 = 3) '.echo three' ; '.echo another'
+//! another
 //! kd> aS /x Twice @$t0*2; .block { .echo Twice }
+//! 0xa
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -5,6 +5,12 @@
 //! The form is that of "d, da, db, … (Display Memory)" and "ds, dS (Display String)" in the manual,
 //! and of many published sessions. The manual's 48 characters in a line are 32 in all of those.
 //! Without a range 384 characters are looked at; no source was found for how many WinDbg looks at.
+//!
+//! ```text
+//! kd> da nt+4e
+//! fffff800`0145004e  "This program cannot be run in DO"
+//! fffff800`0145006e  "S mode.$"
+//! ```
 
 use super::display::{DisplayOptions, MAXIMUM_BYTES};
 use super::{ExecuteError, Flow};

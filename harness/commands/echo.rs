@@ -5,6 +5,8 @@
 //!
 //! ```text
 //! kd> .echo The pool's tags: "Lea1"; .echo "and; so on"
+//! The pool's tags: "Lea1"
+//! and; so on
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -5,7 +5,9 @@
 //!
 //! ```text
 //! kd> .effmach
+//! Effective machine: x64 (AMD64)
 //! kd> .effmach amd64
+//! Effective machine: x64 (AMD64)
 //! ```
 
 use super::{ExecuteError, Flow};

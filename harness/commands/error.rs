@@ -5,6 +5,7 @@ use crate::address::Va;
 use crate::debugger::alias::AliasError;
 use crate::debugger::command_line::LineTooLong;
 use crate::debugger::cursor::{ArgumentError, CommandError};
+use crate::debugger::event_filter::NUMBERED_FILTERS;
 use crate::debugger::expression::ExpressionError;
 use crate::debugger::registers::RegisterError;
 use crate::debugger::scripting::MAX_BLOCK_DEPTH;
@@ -186,6 +187,12 @@ pub enum ExecuteError {
     /// This target's processor has one mode.
     #[error("there is no machine type '{0}' here: the target is x64 (amd64)")]
     NoSuchMachine(String),
+    /// The guest has not been stopped by an exception.
+    #[error("the last stop was no exception")]
+    NoException,
+    /// There are as many filters as there can be.
+    #[error("there are filters for {NUMBERED_FILTERS} exceptions already; sxr removes them")]
+    TooManyFilters,
     /// The output is gone.
     #[error("the output cannot be written to")]
     Output(#[from] fmt::Error),

@@ -1,40 +1,55 @@
 //! `.exr ADDRESS`: an exception record (`EXCEPTION_RECORD` for x64): address, code, flags and parameters.
+//! `.exr -1`: that of the exception that has stopped the guest.
 //!
-//! ".exr (Display Exception Record)" in the debugger's manual names the parts; the lines are those that
-//! analyses of x64 crashes show, such as the manual's own in "Bug Check 0x1E". `.exr -1`, the last
-//! exception that the debugger has seen, is not there.
+//! ".exr (Display Exception Record)" in the debugger's manual has the rules; the lines are those of "Bug
+//! Check 0x1AA: EXCEPTION_ON_INVALID_STACK". That there was no exception is said in the project's own
+//! words.
+//!
+//! ```text
+//! kd> ed nt!PoolHitTag 3261654c; g
+//! Break instruction exception - code 80000003 (first chance)
+//! nt! ?? ::FNODOBFM::`string'+0x24a2a:
+//! fffff800`014798f6 cc              int     3
+//! kd> .exr -1
+//! ExceptionAddress: fffff800014798f6 (nt! ?? ::FNODOBFM::`string'+0x24a2a)
+//!    ExceptionCode: 80000003 (Break instruction exception)
+//!   ExceptionFlags: 00000000
+//! NumberParameters: 1
+//!    Parameter[0]: 0000000000000000
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::memory::ReadMemory;
+use crate::debugger::exception::ExceptionRecord;
 use crate::report::exception;
 use std::fmt::Write;
-
-/// The parameters that a record has room for (`EXCEPTION_MAXIMUM_PARAMETERS`).
-const PARAMETERS: u32 = 15;
 
 pub(super) fn run(
     session: &mut Session,
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let at = Va(arguments.next_expression(session)?);
+    let at = arguments.next_expression(session)?;
     arguments.finish()?;
-    let denied = arguments.error(CommandErrorKind::MemoryAccess);
-    let machine = session.lab().machine();
-    let word = |offset: u64| {
-        let word = machine.read_u64(at.wrapping_add(offset));
-        word.map_err(|_| denied.clone())
+    let record = match at {
+        u64::MAX => session.last_exception(),
+        at => {
+            let found = ExceptionRecord::read(session.lab().machine(), Va(at));
+            let denied = |_| arguments.error(CommandErrorKind::MemoryAccess);
+            Some(found.map_err(denied)?)
+        }
     };
-    let codes = word(0)?;
-    let (code, flags) = (codes as u32, (codes >> 32) as u32);
-    let address = Va(word(0x10)?);
-    let count = (word(0x18)? as u32).min(PARAMETERS);
-    let parameters: Result<Vec<u64>, _> =
-        (0..u64::from(count)).map(|n| word(0x20 + n * 8)).collect();
-    let parameters = parameters?;
+    let Some(record) = record else {
+        return Err(ExecuteError::NoException);
+    };
+    let ExceptionRecord {
+        code,
+        flags,
+        address,
+        parameters,
+    } = record;
     write!(out, "ExceptionAddress: {:016x}", address.0)?;
     match session.modules().nearest(address) {
         Some(near) => writeln!(out, " ({near})")?,
@@ -46,7 +61,7 @@ pub(super) fn run(
         None => writeln!(out)?,
     }
     writeln!(out, "  ExceptionFlags: {flags:08x}")?;
-    writeln!(out, "NumberParameters: {count}")?;
+    writeln!(out, "NumberParameters: {}", parameters.len())?;
     for (number, parameter) in parameters.iter().enumerate() {
         writeln!(out, "   Parameter[{number}]: {parameter:016x}")?;
     }

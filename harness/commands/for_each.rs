@@ -10,7 +10,15 @@
 //!
 //! ```text
 //! kd> .foreach (module { lm1m }) { .printf "%ma\n", module + 4e }
+//! This program cannot be run in DOS mode.$
+//! This program cannot be run in DOS mode.$
+//! This program cannot be run in DOS mode.$
+//! This program cannot be run in DOS mode.$
+//! This program cannot be run in DOS mode.$
+//! This program cannot be run in DOS mode.$
 //! kd> .foreach /pS 1 /ps 1 /s (word "a b c d") { .echo ${word}! }
+//! b!
+//! d!
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -3,6 +3,16 @@
 //! and `@#ModuleIndex` stand for what is known of the module.
 //!
 //! `!for_each_module s -a @#Base @#End "Leak"` shows which driver carries a tag.
+//!
+//! ```text
+//! kd> !for_each_module .echo @#ModuleName at @#Base
+//! kernel32 at 0x773f0000
+//! ntdll at 0x77510000
+//! NotMyfault at 0xff220000
+//! KERNELBASE at 0x7fefd5f0000
+//! nt at 0xfffff80001450000
+//! myfault at 0xfffff8800496d000
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

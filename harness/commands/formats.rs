@@ -8,7 +8,25 @@
 //!
 //! ```text
 //! kd> .formats nt!PoolHitTag
+//! Evaluate expression:
+//!   Hex:     fffff800`016530fc
+//!   Decimal: -8796069613316
+//!   Octal:   1777777600000131230374
+//!   Binary:  11111111 11111111 11111000 00000000 00000001 01100101 00110000 11111100
+//!   Chars:   .....e0.
+//!   Time:    ***** Invalid FILETIME
+//!   Float:   low 4.20958e-038 high -1.#QNAN
+//!   Double:  -1.#QNAN
 //! kd> .formats '2aeL'
+//! Evaluate expression:
+//!   Hex:     00000000`3261654c
+//!   Decimal: 845243724
+//!   Octal:   0000000000006230262514
+//!   Binary:  00000000 00000000 00000000 00000000 00110010 01100001 01100101 01001100
+//!   Chars:   ....2aeL
+//!   Time:    Sun Oct 13 21:55:24 1996
+//!   Float:   low 1.31198e-008 high 0
+//!   Double:  4.17606e-315
 //! ```
 
 use super::{ExecuteError, Flow};

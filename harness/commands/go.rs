@@ -5,13 +5,20 @@
 //! unless that has been patched; a breakpoint at the current instruction does not stop it again.
 //!
 //! `ga` is the same: it asks for breakpoints of the processor's. `gh` is the same, but that the addresses
-//! stop the current thread alone; an exception is taken for handled: its instruction is executed again.
+//! stop the current thread alone, and that an exception which has stopped the guest at its first chance
+//! (`sxe`) is taken for handled: its instruction is executed again.
 //! `gn` does not take it so. `gc`, among a breakpoint's
 //! commands, goes on as the guest did before: if `p` led over the breakpoint, with that `p`.
 //!
 //! The rules are those of the debugger's manual, "g (Go)", "gh (Go with Exception Handled)", "gc (Go from
 //! Conditional Breakpoint)". What is behind a semicolon is executed next, as any command; among a
 //! breakpoint's commands, when the guest has come to one of the addresses (`bp A "g B; r"`).
+//!
+//! ```text
+//! kd> g nt!NtClose
+//! nt!NtClose:
+//! fffff800`01624690 56              push    rsi
+//! ```
 
 use super::step::{go_from, next_start};
 use super::{ExecuteError, Flow};
@@ -40,6 +47,9 @@ pub(super) fn run<const THREAD: bool>(
             thread: session.current_thread().filter(|_| THREAD),
             ..Place::anywhere(address)
         });
+    }
+    if THREAD && start.is_none() {
+        session.handle_exception()?;
     }
     go_from(session, start)?;
     session.control.next = Some(Motion::to(places));

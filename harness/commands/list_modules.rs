@@ -19,6 +19,27 @@
 //! manual, without the lines of version resources, which are not read, and `lm t n` that of many posts
 //! about crashes: "ACPI     ACPI.sys     Sat Nov 20 09:19:16 2010 (4CE79294)". Time is UTC. What is said
 //! of a reproducible build is from "lmvm stornvme" and "lmDvmnt" on Windows 10.
+//!
+//! ```text
+//! kd> lm
+//! start             end                 module name
+//! 00000000`773f0000 00000000`77409000   kernel32   (pdb symbols)          kernel32.pdb
+//! 00000000`77510000 00000000`77564000   ntdll      (pdb symbols)          ntdll.pdb
+//! 00000000`ff220000 00000000`ff226000   NotMyfault   (no symbols)
+//! 000007fe`fd5f0000 000007fe`fd5fd000   KERNELBASE   (pdb symbols)          kernelbase.pdb
+//! fffff800`01450000 fffff800`01810000   nt         (pdb symbols)          ntkrnlmp.pdb
+//! fffff880`0496d000 fffff880`04971000   myfault    (no symbols)
+//! kd> lmvm myfault
+//! start             end                 module name
+//! fffff880`0496d000 fffff880`04971000   myfault    (no symbols)
+//!     Loaded symbol image file: myfault.sys
+//!     Image path: \SystemRoot\system32\drivers\myfault.sys
+//!     Image name: myfault.sys
+//!     Image was built with /Brepro flag.
+//!     Timestamp:        8DCFFA24 (This is a reproducible build file hash, not a timestamp)
+//!     CheckSum:         00000000
+//!     ImageSize:        00004000
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

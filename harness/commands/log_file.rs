@@ -11,6 +11,7 @@
 //!
 //! ```text
 //! kd> .logfile
+//! No log file open
 //! ```
 
 use super::{ExecuteError, Flow};

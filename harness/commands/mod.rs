@@ -25,6 +25,7 @@ mod effective_machine;
 mod enter;
 mod error;
 mod evaluate;
+mod event_filters;
 mod examine;
 mod exception_record;
 mod executor;
@@ -35,6 +36,7 @@ mod formats;
 mod frame;
 mod go;
 mod go_up;
+mod help;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
@@ -44,6 +46,7 @@ mod model_specific;
 mod move_memory;
 mod nearest;
 mod page_table;
+pub mod pages;
 mod passing;
 mod pool;
 mod pool_find;
@@ -65,12 +68,16 @@ mod time;
 mod unassemble;
 mod version;
 
+#[doc = include_str!("../../docs/commands.md")]
+pub mod reference {}
+
 pub use error::ExecuteError;
 
 use crate::debugger::control::Motion;
 use crate::debugger::cursor::Cursor;
 use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
-use crate::report::{location::write_location, stop::write_stop};
+use crate::report::location::write_location;
+use crate::report::stop::{write_event, write_stop};
 use std::fmt::Write;
 
 /// What is to happen after a command.
@@ -97,7 +104,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 138] = [
+static COMMANDS: &[(&str, Run)] = &[
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -128,6 +135,8 @@ static COMMANDS: [(&str, Run); 138] = [
     (".foreach", for_each::run),
     (".formats", formats::run),
     (".frame", frame::run),
+    (".help", help::run::<true>),
+    (".hh", help::run::<false>),
     (".if", condition::run_if),
     (".leave", catch::run_leave),
     (".lines", lines::run),
@@ -268,6 +277,15 @@ static COMMANDS: [(&str, Run); 138] = [
     ("rdmsr", model_specific::run_read),
     ("rm", register_mask::run),
     ("s", search::run),
+    ("sx", event_filters::run),
+    (
+        "sxd",
+        event_filters::set::<{ event_filters::SECOND_CHANCE }>,
+    ),
+    ("sxe", event_filters::set::<{ event_filters::BREAK }>),
+    ("sxi", event_filters::set::<{ event_filters::IGNORE }>),
+    ("sxn", event_filters::set::<{ event_filters::OUTPUT }>),
+    ("sxr", event_filters::reset),
     ("t", step::run::<false, { step::COUNT }>),
     ("ta", step::run_to::<false>),
     ("tb", step::run::<false, { step::TAKEN_BRANCH }>),
@@ -387,11 +405,39 @@ impl Session {
             let advanced = self.advance(&mut motion);
             self.write_run_output(out)?;
             let (stop, ended) = advanced?;
-            if !ended {
+            let event = self.control.event.clone();
+            if let Some(event) = &event
+                && !event.breaks
+                && event.shown
+            {
+                write_event(out, &stop.reason)?;
+            }
+            if !ended && event.is_none() {
                 step::show(self, &motion, &stop, out)?;
                 continue;
             }
             let (command, number) = match stop.reason {
+                _ if let Some(event) = event => {
+                    self.charge_stop();
+                    if event.breaks && event.shown {
+                        self.report(&stop, out)?;
+                    }
+                    match (event.command.is_empty(), event.breaks) {
+                        (true, true) => return Ok(Flow::Stay),
+                        (true, false) => continue,
+                        _ => {}
+                    }
+                    match self.execute_at_breakpoint(&event.command, out)? {
+                        Flow::Quit => return Ok(Flow::Quit),
+                        Flow::Go => match self.control.next.take() {
+                            Some(Motion::Same) => {}
+                            other => motion = other.unwrap_or_default(),
+                        },
+                        _ if event.breaks => return Ok(Flow::Stay),
+                        _ => {}
+                    }
+                    continue;
+                }
                 StopReason::Breakpoint { number } if !self.control.stepped_onto => {
                     (self.breakpoint_commands(number)?, Some(number))
                 }

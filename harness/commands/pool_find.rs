@@ -17,6 +17,17 @@
 //! assert!(text.contains(" : tag Lea2, size    0x2000, Paged pool\n"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! ```text
+//! kd> !poolfind Proc 0
+//!
+//! Scanning large pool allocation table for Tag: Proc (fffffa8000023000 : fffffa800003b000)
+//!
+//! Searching NonPaged pool (fffffa8000000000 : fffffa8010000000) for Tag: Proc
+//!
+//! *fffffa800003c630 size:  510 previous size:  500  (Allocated) Proc
+//! *fffffa800003eaf0 size:  510 previous size:  310  (Allocated) Proc
+//! ```
 
 use super::pool::page_of;
 use super::{ExecuteError, Flow};

@@ -12,6 +12,17 @@
 //! assert!(text.lines().nth(5).unwrap().starts_with(" Thre "));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! ```text
+//! kd> !poolused 1 Proc
+//!    Sorting by  Tag
+//!
+//!   Pool Used:
+//!             NonPaged                              Paged
+//!  Tag    Allocs    Frees     Diff     Used    Allocs    Frees     Diff     Used
+//!  Proc        2        0        2     2592         0        0        0        0	UNKNOWN pooltag 'Proc', please update pooltag.txt
+//!  TOTAL           2        0        2     2592         0        0        0        0
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

@@ -19,7 +19,9 @@
 //!
 //! ```text
 //! kd> .printf "%d %x %I64x %p\n", 0n16, 0n16, nt, nt
+//! 16 10 fffff80001450000 fffff80001450000
 //! kd> .printf "%y: [%-6u] [%06u]\n", nt!PoolHitTag, 7, 7
+//! nt!PoolHitTag (fffff800`016530fc): [7     ] [000007]
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -12,7 +12,14 @@
 //!
 //! ```text
 //! kd> $$>a<tests/transcripts/scripts/arguments.txt "First one" Two
+//! The first argument is First one.
+//! The fifth argument is ${$arg5}.
+//! The second argument is Two.
 //! kd> $$><tests/transcripts/scripts/block.txt; .echo behind
+//! not one: 0
+//! one
+//! not one: 2
+//! behind
 //! ```
 
 use super::{ExecuteError, Flow};

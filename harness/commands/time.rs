@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! kd> .time
+//! System Uptime: 0 days 0:00:00.001
 //! ```
 
 use super::{ExecuteError, Flow, version};

@@ -1,6 +1,14 @@
 //! `u [ADDRESS [l COUNT] | ADDRESS END]`: instructions, with the symbol above the first and above
 //! every other that has one of its own. Without an address the listing goes on where the last one
 //! ended, at first at the current instruction. One listing is 65,536 instructions at most.
+//!
+//! ```text
+//! kd> u nt!NtClose l3
+//! nt!NtClose:
+//! fffff800`01624690 56              push    rsi
+//! fffff800`01624691 53              push    rbx
+//! fffff800`01624692 4883ec28        sub     rsp,28h
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

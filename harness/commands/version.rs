@@ -4,6 +4,13 @@
 //! "vertarget (Show Target Computer Version)"; the lines are those of "0: kd> vertarget" in published
 //! sessions on Windows 7, without what this kernel does not say: its laboratory, the machine's name, and
 //! the time of day. The time that the system is up is the guest's.
+//!
+//! ```text
+//! kd> vertarget
+//! Windows 7 Kernel Version 7600 MP (2 procs) Free x64
+//! Kernel base = 0xfffff800`01450000 PsLoadedModuleList = 0xfffff800`01658e58
+//! System Uptime: 0 days 0:00:00.001
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

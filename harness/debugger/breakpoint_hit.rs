@@ -21,7 +21,7 @@ impl Session {
     /// Whether a stop is one, or a breakpoint's that is to be passed. It has then been counted.
     pub(super) fn counts(&mut self, exit: &Exit) -> Result<bool, SessionError> {
         let found = match exit {
-            _ if self.forced_break => return Ok(true),
+            _ if self.forced_break || self.control.event.is_some() => return Ok(true),
             Exit::Breakpoint { address } => self.breakpoints.at(*address),
             Exit::DataBreakpoint { number } => self.breakpoints.get(*number),
             _ => return Ok(true),

@@ -1,5 +1,7 @@
 //! What a session keeps about how the guest goes on, and where the debugger looks from meanwhile.
 
+use super::event::Event;
+use super::event_filter::EventFilters;
 use super::steps::Steps;
 use crate::address::Va;
 use crate::registers::Registers;
@@ -100,6 +102,14 @@ pub(crate) struct Control {
     pub context_is_set: bool,
     /// CS, SS, DS, ES, FS and GS there, if not the processor's.
     pub segments: Option<[u16; 6]>,
+    /// What is done about exceptions and modules.
+    pub filters: EventFilters,
+    /// Where the guest is being let go to.
+    pub going_to: Vec<Va>,
+    /// The event that the guest has come by.
+    pub event: Option<Event>,
+    /// The registers at the exception that has stopped the guest, and the segments.
+    pub exception: Option<(Registers, [u16; 6])>,
     /// The frame of the stack that is looked at.
     pub frame: usize,
 }

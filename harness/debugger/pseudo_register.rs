@@ -20,6 +20,7 @@
 //! Not there are `$ea` and `$ea2`, `$previp`, `$relip`, `$dbgtime`, `$callret`, and what the manual
 //! leaves without a word.
 
+use super::exception::EXCEPTION_PARAMETERS;
 use super::expression::entry_point;
 use super::session::Session;
 use super::state::USER_REGISTERS;
@@ -43,9 +44,6 @@ mod offset {
     /// `_PEB.ImageBaseAddress`.
     pub const IMAGE_BASE: u64 = 0x10;
 }
-
-/// `STATUS_BREAKPOINT`.
-const STATUS_BREAKPOINT: u64 = 0x8000_0003;
 
 /// The number of a user-defined pseudo-register.
 pub(super) fn user_register(name: &str) -> Option<usize> {
@@ -163,23 +161,23 @@ impl Session {
         (found.0 != 0).then_some(found)
     }
 
-    /// The exception record of the last stop: a break instruction's has one parameter, 0.
+    /// The exception record of the last stop.
     fn exception_field(&self, field: &str) -> Option<u64> {
-        let breaks = matches!(
-            &self.last_stop()?.reason,
-            StopReason::BreakInstruction
-                | StopReason::Breakpoint { .. }
-                | StopReason::BreakIn
-                | StopReason::BugCheck(_)
-        );
-        breaks.then_some(())?;
+        let record = self.last_exception()?;
+        let chance = match self.last_stop()?.reason {
+            StopReason::Exception { first_chance, .. } => first_chance,
+            StopReason::Fault(_) => false,
+            _ => true,
+        };
         Some(match field {
-            "code" => STATUS_BREAKPOINT,
-            "chance" => 1,
-            "numparams" => 1,
+            "code" => record.code.into(),
+            "chance" if chance => 1,
+            "chance" => 2,
+            "numparams" => record.parameters.len() as u64,
             field => {
-                let place: u32 = field.strip_prefix("param")?.parse().ok()?;
-                (place < 15).then_some(0)?
+                let place: usize = field.strip_prefix("param")?.parse().ok()?;
+                let known = record.parameters.get(place).copied();
+                (place < EXCEPTION_PARAMETERS).then_some(known.unwrap_or(0))?
             }
         })
     }
@@ -243,7 +241,7 @@ mod tests {
         let mut session = Session::new(Lab::builder().build().unwrap());
         assert_eq!(session.value_of("$exr_code"), None);
         session.execute("ed nt!PoolHitTag 3261654c; g").unwrap();
-        assert_eq!(session.value_of("$exr_code"), Some(STATUS_BREAKPOINT));
+        assert_eq!(session.value_of("$exr_code"), Some(0x8000_0003));
         assert_eq!(session.value_of("$exr_param0"), Some(0));
         assert_eq!(session.value_of("$exr_param15"), None);
         assert_eq!(session.value_of("$eventip"), session.value_of("rip"));

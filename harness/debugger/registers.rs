@@ -150,7 +150,7 @@ impl Session {
                 width,
             });
         }
-        if self.control.context.is_some() {
+        if self.control.context.is_some() || self.control.exception.is_some() {
             return Err(RegisterError::OtherContext {
                 name: name.to_string(),
             });
@@ -225,7 +225,9 @@ impl Session {
     /// CS, SS, DS, ES, FS and GS: the processor's, or those of the record that the debugger looks from.
     pub(crate) fn segments(&self) -> [u16; 6] {
         let processor = self.lab().machine().system_registers();
-        self.control.segments.unwrap_or([
+        let at_exception = self.control.exception.as_ref().map(|chosen| chosen.1);
+        let at_exception = at_exception.filter(|_| self.control.context.is_none());
+        self.control.segments.or(at_exception).unwrap_or([
             processor.cs,
             processor.ss,
             processor.ds,

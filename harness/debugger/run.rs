@@ -46,6 +46,7 @@ impl Session {
             let limit = work.saturating_add(SLICE).min(budget_end).min(break_in_at);
             match self.lab.run(limit)? {
                 Exit::Limit => self.collect_printed(),
+                exit if self.passes_event(&exit) => {}
                 exit => return Ok(exit),
             }
         }

@@ -198,10 +198,13 @@ impl Session {
         &self.breakpoints
     }
 
-    /// The registers that the debugger looks from: the processor's, or those of a trap frame, a
-    /// context record or a frame of the stack that has been chosen since the guest has stopped.
+    /// The registers that the debugger looks from: the processor's, or those of the exception that
+    /// has stopped the guest, or of a trap frame, a context record or a frame of the stack that has been
+    /// chosen since the guest has stopped.
     pub fn registers(&self) -> Registers {
         let chosen = self.control.context.clone();
+        let at_exception = || Some(self.control.exception.clone()?.0);
+        let chosen = chosen.or_else(at_exception);
         chosen.unwrap_or_else(|| self.lab.machine().registers())
     }
 
@@ -278,9 +281,20 @@ impl Session {
     pub fn go(&mut self) -> Result<Stop, SessionError> {
         self.break_in.take();
         self.start_budget();
-        let stop = self.resume();
+        let mut printed = String::new();
+        let stop = loop {
+            match self.resume() {
+                Ok(stop) if self.goes_on_behind() => printed += &stop.printed,
+                other => break other,
+            }
+        };
         self.end_run();
-        stop
+        let mut stop = stop?;
+        if !printed.is_empty() {
+            stop.printed.insert_str(0, &printed);
+            self.last_stop = Some(stop.clone());
+        }
+        Ok(stop)
     }
 
     /// Starts the budget for several [`resume`](Session::resume)s.
@@ -313,9 +327,11 @@ impl Session {
 
     /// Lets the guest go on to its next stop, under the budget in force.
     pub(crate) fn resume(&mut self) -> Result<Stop, SessionError> {
-        self.start_motion();
+        self.start_motion()?;
         self.pass_break_instruction()?;
+        let watched = self.watch_events()?;
         let exit = self.run_to_hit();
+        self.unwatch_events(watched)?;
         self.collect_printed();
         let exit = exit?;
         self.modules = self.lab.modules();
@@ -326,10 +342,17 @@ impl Session {
     /// What a stop is to the debugger; it is the last one from now on.
     pub(super) fn note_stop(&mut self, exit: Exit) -> Stop {
         let machine = self.lab.machine();
-        let (address, work) = (machine.registers().rip(), machine.work());
+        let (mut address, work) = (machine.registers().rip(), machine.work());
         let executed = matches!(exit, Exit::HardcodedBreakpoint { .. });
         self.stopped_at = executed.then_some(address);
-        let reason = self.reason(exit, address);
+        let mut reason = self.reason(exit, address);
+        if let Some(event) = &self.control.event {
+            reason = event.reason.clone();
+            self.control.exception = self.exception_context(event);
+        }
+        if let StopReason::Exception { record, .. } = &reason {
+            address = record.address;
+        }
         let stop = Stop {
             reason,
             address,
@@ -359,7 +382,7 @@ impl Session {
         Ok(false)
     }
 
-    fn reason(&self, exit: Exit, address: Va) -> StopReason {
+    pub(super) fn reason(&self, exit: Exit, address: Va) -> StopReason {
         if let Some(used) = self.lab.unprovided_use(&exit) {
             return StopReason::UnprovidedFunction(Box::new(used));
         }

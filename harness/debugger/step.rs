@@ -106,24 +106,47 @@ impl Session {
     }
 
     /// Whoever goes on looks from where the guest stands.
-    pub(super) fn start_motion(&mut self) {
+    pub(super) fn start_motion(&mut self) -> Result<(), SessionError> {
         self.control.reset_context();
+        let event = self.control.event.take();
+        self.control.exception = None;
+        if event.is_some_and(|event| event.handled) {
+            self.handle_exception()?;
+        }
         self.control.stepped_onto = false;
         self.next_listing = None;
         self.forced_break = false;
         self.start_printing();
+        Ok(())
+    }
+
+    /// Whether the last stop is an event that the guest goes on from by itself.
+    pub(crate) fn goes_on_behind(&self) -> bool {
+        self.control
+            .event
+            .as_ref()
+            .is_some_and(|event| !event.breaks)
     }
 
     /// Goes on: as far as the motion says, or one of its steps. Gives the stop, and whether the
     /// motion is at its end.
     pub(crate) fn advance(&mut self, motion: &mut Motion) -> Result<(Stop, bool), SessionError> {
         let exit = match motion {
-            Motion::Go { places, .. } if places.is_empty() => return Ok((self.resume()?, true)),
-            Motion::Same => return Ok((self.resume()?, true)),
+            Motion::Go { places, .. } if places.is_empty() => {
+                let stop = self.resume()?;
+                return Ok((stop, !self.goes_on_behind()));
+            }
+            Motion::Same => {
+                let stop = self.resume()?;
+                return Ok((stop, !self.goes_on_behind()));
+            }
             Motion::Go { places, .. } => {
-                self.start_motion();
+                self.start_motion()?;
                 self.pass_break_instruction()?;
-                self.run_to(places)
+                let watched = self.watch_events()?;
+                let exit = self.run_to(places);
+                self.unwatch_events(watched)?;
+                exit
             }
             Motion::Step {
                 steps,
@@ -132,9 +155,11 @@ impl Session {
                 under_way,
                 ..
             } => {
-                self.start_motion();
+                self.start_motion()?;
                 let before = self.instruction(self.lab.machine().instruction_pointer());
+                let watched = self.watch_events()?;
                 let exit = self.take_step(steps.over, under_way);
+                self.unwatch_events(watched)?;
                 self.budget_end = self.budget_end.map(|end| end.saturating_sub(STEP_WORK));
                 let at = self.instruction(self.lab.machine().instruction_pointer());
                 if matches!(exit, Ok(Exit::Step)) {
@@ -154,7 +179,8 @@ impl Session {
         let exit = exit?;
         self.modules = self.lab.modules();
         self.resolve_breakpoints()?;
-        Ok((self.note_stop(exit), true))
+        let stop = self.note_stop(exit);
+        Ok((stop, !self.goes_on_behind()))
     }
 
     /// One step, or the rest of one. `Exit::Step` if nothing else has stopped the guest.
@@ -201,6 +227,9 @@ impl Session {
             Exit::DataBreakpoint { number } => self.breakpoints.get(number),
             _ => return exit,
         };
+        if self.control.event.is_some() {
+            return exit;
+        }
         let counts = found.is_none_or(|one| one.passes_left <= 1 && self.fits(one));
         self.control.stepped_onto = counts;
         if counts { exit } else { Exit::Step }
@@ -223,6 +252,7 @@ impl Session {
             }
             let thread = self.current_thread();
             let (place, executed) = match self.lab.step(end)? {
+                Stepped::Stopped(exit) if self.passes_event(&exit) => return Ok(Exit::Step),
                 Stepped::Stopped(exit) => return Ok(exit),
                 Stepped::Interrupted {
                     from,
@@ -262,7 +292,12 @@ impl Session {
             self.budget_end = self.budget_end.map(|end| end.saturating_sub(STEP_WORK / 4));
             match self.lab.step(end)? {
                 Stepped::Stopped(Exit::Step) | Stepped::Interrupted { .. } => {}
-                Stepped::Stopped(exit) => return Ok(exit),
+                // a step is not in the way of what the guest does about an exception
+                Stepped::Stopped(exit) if self.passes_event(&exit) => {}
+                Stepped::Stopped(exit) => match &self.control.event {
+                    Some(event) if !event.breaks => self.control.event = None,
+                    _ => return Ok(exit),
+                },
             }
             let here = self.lab.machine().registers().rsp();
             let back = here.wrapping_sub(stack.0).0 < STACK_SIZE;
@@ -283,7 +318,9 @@ impl Session {
                 added.push(place.address);
             }
         }
+        self.control.going_to = places.iter().map(|place| place.address).collect();
         let exit = self.run_to_place(places);
+        self.control.going_to.clear();
         for address in added {
             self.lab.machine_mut().clear_breakpoint(address)?;
         }
@@ -300,7 +337,7 @@ impl Session {
                 self.charge_stop();
                 continue;
             };
-            if self.forced_break {
+            if self.forced_break || self.control.event.is_some() {
                 return Ok(exit);
             }
             let stack = self.lab.machine().registers().rsp();

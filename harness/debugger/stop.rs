@@ -1,8 +1,22 @@
 //! Why the guest stopped, as a debugger sees it.
 
+use super::exception::ExceptionRecord;
 use crate::address::Va;
 use crate::guest::{BugCheck, UnprovidedUse};
 use crate::machine::Fault;
+
+/// A module that comes or goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModuleEvent {
+    /// The image's file name.
+    pub name: String,
+    /// Its path, as the guest has it.
+    pub path: String,
+    /// Its first byte.
+    pub base: Va,
+    /// The byte behind its last.
+    pub end: Va,
+}
 
 /// Why the guest stopped.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +40,18 @@ pub enum StopReason {
     /// A driver used an import that nobody provides: it called a function, or read or wrote a
     /// variable. Nothing of what it did has happened.
     UnprovidedFunction(Box<UnprovidedUse>),
+    /// The guest's kernel looks for who handles an exception, or has found nobody. Only where a filter
+    /// asks for it ([`event_filter`](super::event_filter)).
+    Exception {
+        /// What exception.
+        record: Box<ExceptionRecord>,
+        /// Nobody has been asked yet.
+        first_chance: bool,
+    },
+    /// A module has been loaded, and is about to be started. Only where a filter asks for it.
+    ModuleLoad(Box<ModuleEvent>),
+    /// A module is about to go. Only where a filter asks for it.
+    ModuleUnload(Box<ModuleEvent>),
     /// Every processor is idle, and no interrupt is on its way: nothing will ever run again.
     Idle {
         /// The program's exit status, if it has ended (`_EPROCESS.ExitStatus`).

@@ -52,6 +52,7 @@ pub use lab_error::LabError;
 pub use layout::Bases;
 pub use loaded::{Generation, ModuleImages, ModuleReader};
 pub use make_watcher::Watching;
+pub(crate) use module_list::read_unicode_string;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
 pub use providers::{ListedImport, list_imports};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};

@@ -98,7 +98,7 @@ fn read_entry(memory: &dyn ReadMemory, entry: Va) -> Result<LoadedModule, Memory
 
 /// Reads the text of a `_UNICODE_STRING`, its first [`NAME_LIMIT`] bytes; what is no UTF-16 becomes
 /// U+FFFD.
-pub(super) fn read_unicode_string(memory: &dyn ReadMemory, at: Va) -> Result<String, MemoryFault> {
+pub(crate) fn read_unicode_string(memory: &dyn ReadMemory, at: Va) -> Result<String, MemoryFault> {
     let length = memory.read_u16(at)?.min(NAME_LIMIT);
     let buffer = memory.read_va(at.wrapping_add(8))?;
     let mut bytes = vec![0; usize::from(length & !1)];

@@ -1,7 +1,8 @@
 //! What the debugger says when the guest stops.
 
+use super::exception;
 use super::location::write_location;
-use crate::debugger::{Session, Stop, StopReason};
+use crate::debugger::{ModuleEvent, Session, Stop, StopReason};
 use crate::guest::UnprovidedUse;
 use crate::machine::Fault;
 use std::fmt::{self, Write};
@@ -24,6 +25,58 @@ const BREAK_IN_BANNER: &str = "\
 *                                                                             *
 *******************************************************************************
 ";
+
+/// Published with every first-chance exception; see "Getting Started with WinDbg (User-Mode)".
+const FIRST_CHANCE: &str = "\
+First chance exceptions are reported before any exception handling.
+This exception may be expected and handled.";
+
+fn write_module_load(out: &mut dyn Write, module: &ModuleEvent) -> fmt::Result {
+    let (base, end) = (module.base, module.end);
+    writeln!(out, "ModLoad: {base} {end}   {}", module.name)
+}
+
+/// In the project's own words: no session with it was found.
+fn write_module_unload(out: &mut dyn Write, module: &ModuleEvent) -> fmt::Result {
+    writeln!(out, "Unload module {} at {}", module.name, module.base)
+}
+
+/// Writes the message for an event that the guest goes on from.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{StopReason, address::Va, debugger::ModuleEvent, report::stop::write_event};
+/// let module = ModuleEvent {
+///     name: "kdnet.dll".into(),
+///     path: String::new(),
+///     base: Va(0xfffff80018510000),
+///     end: Va(0xfffff80018557000),
+/// };
+/// let mut text = String::new();
+/// write_event(&mut text, &StopReason::ModuleLoad(Box::new(module)))?;
+/// // as in "Setting Up 2PF Kernel-Mode Debugging using KDNET"
+/// assert_eq!(text, "ModLoad: fffff800`18510000 fffff800`18557000   kdnet.dll\n");
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+pub fn write_event(out: &mut dyn Write, reason: &StopReason) -> fmt::Result {
+    match reason {
+        StopReason::BreakInstruction => {
+            writeln!(
+                out,
+                "Break instruction exception - code 80000003 (first chance)"
+            )
+        }
+        StopReason::Exception { record, .. } => {
+            let name = exception::name(record.code).unwrap_or("Unknown exception");
+            writeln!(out, "{name} - code {:08x} (first chance)", record.code)
+        }
+        StopReason::ModuleLoad(module) => write_module_load(out, module),
+        StopReason::ModuleUnload(module) => write_module_unload(out, module),
+        _ => Ok(()),
+    }
+}
 
 /// Writes the message for a stop, and where the guest is.
 ///
@@ -52,6 +105,19 @@ pub fn write_stop(out: &mut dyn Write, session: &Session, stop: &Stop) -> fmt::R
         )?,
         StopReason::Fault(fault) => writeln!(out, "{}", fault_text(fault))?,
         StopReason::UnprovidedFunction(used) => write_unprovided(out, session, used)?,
+        StopReason::Exception {
+            record,
+            first_chance,
+        } => {
+            let name = exception::name(record.code).unwrap_or("Unknown exception");
+            write!(out, "{name} - code {:08x} ", record.code)?;
+            match first_chance {
+                true => writeln!(out, "(first chance)\n{FIRST_CHANCE}")?,
+                false => writeln!(out, "(!!! second chance !!!)")?,
+            }
+        }
+        StopReason::ModuleLoad(module) => write_module_load(out, module)?,
+        StopReason::ModuleUnload(module) => write_module_unload(out, module)?,
         StopReason::Idle { exit_status } => {
             write!(out, "The guest is idle: ")?;
             match exit_status {
