@@ -28,6 +28,7 @@ fn lines_of_a_script_are_echoed_and_go_on_after_an_error() {
         let mut out = Vec::new();
         let options = ConsoleOptions {
             interactive: false,
+            strict: false,
             break_in_after: 1000,
         };
         let failed = run(&mut session, line.as_bytes(), &mut out, options).unwrap();
@@ -132,6 +133,7 @@ fn the_log_has_what_is_typed_and_printed() {
     );
     let options = ConsoleOptions {
         interactive: false,
+        strict: false,
         break_in_after: 1000,
     };
     run(&mut session, script.as_bytes(), &mut Vec::new(), options).unwrap();

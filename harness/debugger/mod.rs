@@ -21,6 +21,7 @@ mod linked_list;
 pub(crate) mod log;
 pub(crate) mod printed;
 pub(crate) mod probes;
+pub mod progress;
 mod pseudo_register;
 pub mod range;
 pub mod register_name;
