@@ -16,7 +16,7 @@
 
 use super::display::{DisplayOptions, element_text, range};
 use super::display_number::shown;
-use super::{ExecuteError, Flow};
+use super::{ExecuteError, Flow, Run};
 use crate::address::{CodeAddress, Va};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
@@ -35,6 +35,22 @@ pub(super) const SYMBOLS: u8 = b's';
 pub(super) const POINTERS: u8 = b'p';
 pub(super) const ASCII: u8 = b'a';
 pub(super) const UNICODE: u8 = b'u';
+
+/// The family's commands.
+pub(super) static COMMANDS: [(&str, Run); 12] = [
+    ("dda", run::<4, { ASCII }>),
+    ("ddp", run::<4, { POINTERS }>),
+    ("dds", run::<4, { SYMBOLS }>),
+    ("ddu", run::<4, { UNICODE }>),
+    ("dpa", run::<8, { ASCII }>),
+    ("dpp", run::<8, { POINTERS }>),
+    ("dps", run::<8, { SYMBOLS }>),
+    ("dpu", run::<8, { UNICODE }>),
+    ("dqa", run::<8, { ASCII }>),
+    ("dqp", run::<8, { POINTERS }>),
+    ("dqs", run::<8, { SYMBOLS }>),
+    ("dqu", run::<8, { UNICODE }>),
+];
 
 pub(super) fn run<const SIZE: u64, const WHAT: u8>(
     session: &mut Session,

@@ -11,6 +11,7 @@ use crate::debugger::registers::RegisterError;
 use crate::debugger::scripting::MAX_BLOCK_DEPTH;
 use crate::debugger::search::SearchError;
 use crate::debugger::{STOP_WORK, Session, SessionError};
+use crate::guest::objects::ObjectError;
 use crate::guest::pool::PoolError;
 use crate::image::types::TypeError;
 use crate::machine::system_registers::WriteMsrError;
@@ -187,6 +188,9 @@ pub enum ExecuteError {
     /// This target's processor has one mode.
     #[error("there is no machine type '{0}' here: the target is x64 (amd64)")]
     NoSuchMachine(String),
+    /// What was asked for is no object of that kind, or the guest's kernel cannot be looked at.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// The guest has not been stopped by an exception.
     #[error("the last stop was no exception")]
     NoException,

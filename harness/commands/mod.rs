@@ -20,6 +20,7 @@ mod display_number;
 mod display_pointers;
 mod display_string;
 mod display_type;
+mod driver_objects;
 mod echo;
 mod effective_machine;
 mod enter;
@@ -36,7 +37,10 @@ mod formats;
 mod frame;
 mod go;
 mod go_up;
+mod handles;
 mod help;
+mod kernel_object;
+mod kernel_objects;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
@@ -53,17 +57,22 @@ mod pool_find;
 mod pool_used;
 mod pool_validate;
 mod print_formatted;
+mod processes;
+mod processors;
+mod programs;
 mod quit;
 mod radix;
 mod register_mask;
 mod registers;
 mod renumber_breakpoints;
+mod request_packet;
 mod script_file;
 pub mod search;
 mod set_breakpoint;
 mod stack;
 mod step;
 mod symbol_files;
+mod threads;
 mod time;
 mod unassemble;
 mod version;
@@ -104,7 +113,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: &[(&str, Run)] = &[
+static COMMANDS: [(&str, Run); 99] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -113,48 +122,15 @@ static COMMANDS: &[(&str, Run)] = &[
     ("!poolval", pool_validate::run),
     ("!pte", page_table::run),
     ("!vtop", page_table::run_walk),
-    ("$$<", script_file::run::<{ script_file::LINES }>),
-    ("$$><", script_file::run::<{ script_file::BLOCK }>),
-    ("$$>a<", script_file::run::<{ script_file::ARGUMENTS }>),
-    ("$<", script_file::run::<{ script_file::LINES }>),
-    ("$><", script_file::run::<{ script_file::BLOCK }>),
-    (".block", condition::run_block),
-    (".break", loops::run_jump::<true>),
     (".bugcheck", bug_check::run),
-    (".catch", catch::run),
-    (".continue", loops::run_jump::<false>),
     (".cxr", context::run_record),
-    (".do", loops::run_do),
-    (".echo", echo::run),
-    (".effmach", effective_machine::run),
-    (".else", condition::run_stray),
-    (".elseif", condition::run_stray),
-    (".elsif", condition::run_stray),
     (".exr", exception_record::run),
-    (".for", loops::run_for),
-    (".foreach", for_each::run),
-    (".formats", formats::run),
     (".frame", frame::run),
-    (".help", help::run::<true>),
-    (".hh", help::run::<false>),
-    (".if", condition::run_if),
-    (".leave", catch::run_leave),
     (".lines", lines::run),
-    (".logappend", log_file::run_open::<true>),
-    (".logclose", log_file::run_close),
-    (".logfile", log_file::run_status),
-    (".logopen", log_file::run_open::<false>),
-    (".printf", print_formatted::run),
     (".reload", symbol_files::run_reload),
     (".sympath", symbol_files::run_path),
-    (".time", time::run),
     (".trap", context::run_trap_frame),
-    (".while", loops::run_while),
     ("?", evaluate::run),
-    ("aS", aliases::run_set::<true>),
-    ("ad", aliases::run_delete),
-    ("al", aliases::run_list),
-    ("as", aliases::run_set::<false>),
     ("ba", break_on_access::run),
     (
         "bc",
@@ -182,59 +158,11 @@ static COMMANDS: &[(&str, Run)] = &[
     ("db", display::run::<1, true>),
     ("dc", display::run::<4, true>),
     ("dd", display::run::<4, false>),
-    (
-        "dda",
-        display_pointers::run::<4, { display_pointers::ASCII }>,
-    ),
-    (
-        "ddp",
-        display_pointers::run::<4, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dds",
-        display_pointers::run::<4, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "ddu",
-        display_pointers::run::<4, { display_pointers::UNICODE }>,
-    ),
     ("df", display_number::run_float::<4>),
     ("dl", display_list::run::<false>),
     ("dlb", display_list::run::<true>),
     ("dp", display::run::<8, false>),
-    (
-        "dpa",
-        display_pointers::run::<8, { display_pointers::ASCII }>,
-    ),
-    (
-        "dpp",
-        display_pointers::run::<8, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dps",
-        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "dpu",
-        display_pointers::run::<8, { display_pointers::UNICODE }>,
-    ),
     ("dq", display::run::<8, false>),
-    (
-        "dqa",
-        display_pointers::run::<8, { display_pointers::ASCII }>,
-    ),
-    (
-        "dqp",
-        display_pointers::run::<8, { display_pointers::POINTERS }>,
-    ),
-    (
-        "dqs",
-        display_pointers::run::<8, { display_pointers::SYMBOLS }>,
-    ),
-    (
-        "dqu",
-        display_pointers::run::<8, { display_pointers::UNICODE }>,
-    ),
     ("ds", display_string::run_counted::<false>),
     ("dt", display_type::run),
     ("du", display_string::run::<true>),
@@ -260,7 +188,6 @@ static COMMANDS: &[(&str, Run)] = &[
     ("gh", go::run::<true>),
     ("gn", go::run::<false>),
     ("gu", go_up::run),
-    ("j", condition::run_either),
     ("k", stack::run),
     ("lm", list_modules::run),
     ("ln", nearest::run),
@@ -298,8 +225,15 @@ static COMMANDS: &[(&str, Run)] = &[
     ("vertarget", version::run::<false>),
     ("wrmsr", model_specific::run_write),
     ("x", examine::run),
-    ("z", loops::run_again),
 ];
+
+/// All of them: those of families are in the families' files.
+fn all() -> impl Iterator<Item = &'static (&'static str, Run)> {
+    let families = display_pointers::COMMANDS.iter();
+    let families = families.chain(&kernel_objects::COMMANDS);
+    let families = families.chain(&programs::COMMANDS);
+    COMMANDS.iter().chain(families)
+}
 
 /// The length of the name at the start of a command: the letters, or the one sign, that it starts
 /// with; of an extension's command a `!`, and letters, digits and underscores; of a meta-command a `.`,
@@ -328,10 +262,10 @@ fn name_length(text: &str) -> usize {
 /// The command that a name means; of those whose options follow without a space, such as `lmvm` and
 /// `rX`, the command.
 fn find(name: &str) -> Option<&'static (&'static str, Run)> {
-    let exact = COMMANDS.iter().find(|(known, _)| *known == name);
+    let exact = all().find(|(known, _)| *known == name);
     // `DW` is `dw`: a capital letter in a name is meant.
     let any_case = |name: &str| {
-        COMMANDS.iter().find(|(known, _)| {
+        all().find(|(known, _)| {
             known.eq_ignore_ascii_case(name) && !known.contains(char::is_uppercase)
         })
     };
@@ -360,7 +294,9 @@ fn find(name: &str) -> Option<&'static (&'static str, Run)> {
 /// assert!(commands::names().is_sorted());
 /// ```
 pub fn names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().map(|(name, _)| *name)
+    let mut names: Vec<&str> = all().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names.into_iter()
 }
 
 /// The name of the command that `command` is, out of [`names`]; none if it is unknown.

@@ -22,6 +22,7 @@ mod loaded;
 mod loader;
 mod make_watcher;
 mod module_list;
+pub mod objects;
 mod places;
 pub mod pool;
 mod processor;

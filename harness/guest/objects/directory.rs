@@ -1,0 +1,150 @@
+//! Directories of objects, and finding an object by its path.
+
+use super::ObjectError;
+use super::fields::Fields;
+use super::list::{OBJECT_LIMIT, chain};
+use crate::address::Va;
+use crate::guest::Lab;
+use crate::memory::ReadMemory;
+
+/// `_OBJECT_DIRECTORY.HashBuckets`, at its start.
+const BUCKETS: u64 = 37;
+/// `_OBJECT_DIRECTORY_ENTRY.Object`; `ChainLink` is at its start.
+const ENTRY_OBJECT: u64 = 8;
+/// How many symbolic links lead to each other at most.
+const LINKS: usize = 8;
+/// `_OBJECT_SYMBOLIC_LINK.LinkTarget`.
+const LINK_TARGET: u64 = 8;
+
+/// An object in a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirectoryEntry {
+    /// The number of its bucket.
+    pub bucket: u64,
+    /// The object.
+    pub object: Va,
+    /// Its type's name.
+    pub type_name: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Lab {
+    /// What is in a directory of objects, by its address, bucket by bucket. What makes no sense is left
+    /// out.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let drivers = lab.object_directory(lab.find_object(r"\Driver")?);
+    /// assert!(drivers.iter().any(|entry| entry.name == "myfault" && entry.type_name == "Driver"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn object_directory(&self, directory: Va) -> Vec<DirectoryEntry> {
+        let memory = self.machine();
+        let mut found = Vec::new();
+        for bucket in 0..BUCKETS {
+            let Ok(first) = memory.read_va(directory.wrapping_add(bucket * 8)) else {
+                break;
+            };
+            for entry in chain(memory, first, 0) {
+                let object = memory.read_va(entry.wrapping_add(ENTRY_OBJECT));
+                let header = object.map(|object| self.object_header(object));
+                if let Ok(Ok(header)) = header
+                    && found.len() < OBJECT_LIMIT
+                {
+                    found.push(DirectoryEntry {
+                        bucket,
+                        object: header.address,
+                        type_name: header.type_name,
+                        name: header.name,
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    /// The object with this path: `\Driver\myfault`. Symbolic links on the way are followed, one at its
+    /// end is not. Names are compared without case.
+    ///
+    /// # Errors
+    /// There is none, or the kernel has no directories.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let device = lab.find_object(r"\device\MYFAULT")?;
+    /// assert_eq!(lab.object_header(device)?.type_name, "Device");
+    /// assert_eq!(lab.find_object(r"\nothing").unwrap_err().to_string(), r"Object \nothing not found");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn find_object(&self, path: &str) -> Result<Va, ObjectError> {
+        let root = self.root_directory()?;
+        let not_found = || ObjectError::NotFound(path.to_string());
+        let mut left: Vec<String> = parts(path);
+        let mut at = root;
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            let entries = self.object_directory(at);
+            let found = entries
+                .into_iter()
+                .find(|entry| entry.name.eq_ignore_ascii_case(&name))
+                .ok_or_else(not_found)?;
+            at = found.object;
+            if left.is_empty() || found.type_name == "Directory" {
+                continue;
+            }
+            let target = self.link_target(at).ok_or_else(not_found)?;
+            links += 1;
+            if links > LINKS {
+                return Err(not_found());
+            }
+            left.extend(parts(&target));
+            at = root;
+        }
+        Ok(at)
+    }
+
+    /// The directory that all paths begin at.
+    ///
+    /// # Errors
+    /// The kernel has none.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let names = lab.object_directory(lab.root_directory()?);
+    /// assert!(names.iter().any(|entry| entry.name == "Device"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn root_directory(&self) -> Result<Va, ObjectError> {
+        const ROOT: &str = "ObpRootDirectoryObject";
+        let root = self
+            .kernel_symbol(ROOT)
+            .ok_or(ObjectError::NoSymbol(ROOT))?;
+        Ok(self.machine().read_va(root)?)
+    }
+
+    /// What a symbolic link leads to; `None` for any other object.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let link = lab.find_object(r"\GLOBAL??\Myfault")?;
+    /// assert_eq!(lab.link_target(link).as_deref(), Some(r"\Device\Myfault"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn link_target(&self, link: Va) -> Option<String> {
+        if !self.is_of_type(link, "SymbolicLink") {
+            return None;
+        }
+        let fields = Fields {
+            memory: self.machine(),
+            at: link,
+        };
+        Some(fields.text(LINK_TARGET))
+    }
+}
+
+/// A path's names, the first last.
+fn parts(path: &str) -> Vec<String> {
+    let names = path.split('\\').filter(|name| !name.is_empty());
+    names.rev().map(str::to_string).collect()
+}
