@@ -20,7 +20,7 @@
 //! kd> !pool @$t0 2
 //! Pool page fffffa800003c670 region is Nonpaged pool
 //! *fffffa800003c630 size:  510 previous size:  500  (Allocated) *Proc
-//! 		Owning component : Unknown (update pooltag.txt)
+//!         Owning component : Unknown (update pooltag.txt)
 //! ```
 
 use super::{ExecuteError, Flow};

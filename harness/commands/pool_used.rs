@@ -20,7 +20,7 @@
 //!   Pool Used:
 //!             NonPaged                              Paged
 //!  Tag    Allocs    Frees     Diff     Used    Allocs    Frees     Diff     Used
-//!  Proc        2        0        2     2592         0        0        0        0	UNKNOWN pooltag 'Proc', please update pooltag.txt
+//!  Proc        2        0        2     2592         0        0        0        0    UNKNOWN pooltag 'Proc', please update pooltag.txt
 //!  TOTAL           2        0        2     2592         0        0        0        0
 //! ```
 

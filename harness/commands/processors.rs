@@ -13,29 +13,29 @@
 //! kd> !pcr
 //! KPCR for Processor 1 at fffff880009e9000:
 //!     Major 1 Minor 1
-//! 	NtTib.ExceptionList: fffff880009f1000
-//! 	    NtTib.StackBase: fffff880009f1100
-//! 	   NtTib.StackLimit: 0000000000000000
-//! 	 NtTib.SubSystemTib: fffff880009e9000
-//! 	      NtTib.Version: 00000000009e9180
-//! 	  NtTib.UserPointer: 0000000000000000
-//! 	      NtTib.SelfTib: fffff880009e9000
+//!     NtTib.ExceptionList: fffff880009f1000
+//!         NtTib.StackBase: fffff880009f1100
+//!        NtTib.StackLimit: 0000000000000000
+//!      NtTib.SubSystemTib: fffff880009e9000
+//!           NtTib.Version: 00000000009e9180
+//!       NtTib.UserPointer: 0000000000000000
+//!           NtTib.SelfTib: fffff880009e9000
 //!
-//! 	            SelfPcr: fffff880009e9000
-//! 	               Prcb: fffff880009e9180
-//! 	               Irql: 0000000000000000
-//! 	                IRR: 0000000000000000
-//! 	                IDR: 0000000000000000
-//! 	      InterruptMode: 0000000000000000
-//! 	                IDT: fffff8000165a810
-//! 	                GDT: fffff880009f1000
-//! 	                TSS: fffff880009f1100
+//!                 SelfPcr: fffff880009e9000
+//!                    Prcb: fffff880009e9180
+//!                    Irql: 0000000000000000
+//!                     IRR: 0000000000000000
+//!                     IDR: 0000000000000000
+//!           InterruptMode: 0000000000000000
+//!                     IDT: fffff8000165a810
+//!                     GDT: fffff880009f1000
+//!                     TSS: fffff880009f1100
 //!
-//! 	      CurrentThread: fffffa800003f040
-//! 	         NextThread: 0000000000000000
-//! 	         IdleThread: fffffa800003d040
+//!           CurrentThread: fffffa800003f040
+//!              NextThread: 0000000000000000
+//!              IdleThread: fffffa800003d040
 //!
-//! 	           DpcQueue:
+//!                DpcQueue:
 //! ```
 
 use super::processes::next_value;

@@ -57,10 +57,10 @@ fn rewrite(page: &Page, before: &str, after: &str) {
     fs::write(path, source.replacen(&before, &after, 1)).unwrap();
 }
 
-/// Without the spaces at lines' ends, which comments do not keep.
+/// Without the spaces at lines' ends, and with spaces for tabs: comments keep neither.
 fn trimmed(text: &str) -> String {
     text.lines()
-        .map(|line| format!("{}\n", line.trim_end()))
+        .map(|line| format!("{}\n", line.trim_end().replace('\t', "    ")))
         .collect()
 }
 

@@ -60,19 +60,20 @@ fn fitting_end(text: &str) -> Option<usize> {
         return Some(at + super::separator(&text[at..]));
     }
     at = block_behind(text, at)?;
-    while token == Token::If {
+    if token == Token::One {
+        return Some(at);
+    }
+    loop {
         let next = at + separators(&text[at..]);
         let rest = &text[next..];
         if is(rest, ".else") {
-            at = block_behind(text, next + 5)?;
-            break;
+            return block_behind(text, next + word(rest).len());
         }
         if !is(rest, ".elsif") && !is(rest, ".elseif") {
-            break;
+            return Some(at);
         }
         at = block_behind(text, next + word(rest).len())?;
     }
-    Some(at)
 }
 
 /// The index behind the first block, or the jump without braces, behind `from`.

@@ -32,7 +32,7 @@ fn kind(word: &str, behind_address: bool) -> Kind {
         }
         _ => {}
     }
-    let bytes = core.split('-').all(is_hexadecimal) && core.len() % 2 == 0;
+    let bytes = core.split('-').all(is_hexadecimal) && core.len().is_multiple_of(2);
     if behind_address && bytes && core.len() < 32 {
         return Kind::Bytes;
     }
