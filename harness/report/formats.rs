@@ -48,7 +48,8 @@ pub fn write_formats(out: &mut dyn Write, value: u64) -> fmt::Result {
 mod tests {
     use super::*;
 
-    /// As published: a pool's tag ("Decimal (unsigned)" is a line of later versions), and a kernel's address.
+    /// As published: a pool's tag, in UTC here, and a kernel's address. "Decimal (unsigned)" is a line of later
+    /// versions; the tag's last line is not from there.
     #[test]
     fn numbers_are_shown_as_in_published_sessions() {
         for (value, expected) in [
@@ -62,7 +63,7 @@ mod tests {
   Chars:   ....WrB1
   Time:    Tue Jun 28 09:24:01 2016
   Float:   low 2.66366e+014 high 0
-  Double:  7.24849e-315
+  Double:  7.24847e-315
 ",
             ),
             (

@@ -32,7 +32,8 @@ fn kind(word: &str, behind_address: bool) -> Kind {
         }
         _ => {}
     }
-    let bytes = core.split('-').all(is_hexadecimal) && core.len().is_multiple_of(2);
+    let is_bytes = |part: &str| is_hexadecimal(part) && part.len().is_multiple_of(2);
+    let bytes = core.split('-').all(is_bytes);
     if behind_address && bytes && core.len() < 32 {
         return Kind::Bytes;
     }
