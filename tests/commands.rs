@@ -225,7 +225,7 @@ fn a_line_has_a_limit() {
 }
 
 /// Words that lines are made of.
-const WORDS: [&str; 94] = [
+const WORDS: [&str; 117] = [
     "k",
     "g",
     "u",
@@ -320,6 +320,29 @@ const WORDS: [&str; 94] = [
     "3261654c",
     ",",
     "!",
+    "sx",
+    "sxe",
+    "sxd",
+    "sxi -c",
+    "sxn",
+    "sxr",
+    "av",
+    "bpe",
+    "ld:my*",
+    "!process",
+    "!process 0",
+    "!thread",
+    "!handle",
+    "!object",
+    "!object \\Driver",
+    "!drvobj myfault",
+    "!devobj",
+    "!devstack",
+    "!irp",
+    "!irql",
+    "!pcr",
+    "!prcb",
+    "@$thread",
 ];
 
 fn line() -> impl Strategy<Value = String> {

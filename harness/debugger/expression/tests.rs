@@ -449,6 +449,20 @@ proptest! {
         prop_assert_eq!(evaluate(&Va(value).to_string(), &Target::default()), Ok(value));
     }
 
+    #[test]
+    fn printed_numbers_read_back(value: u64) {
+        for text in [
+            format!("{value:x}"),
+            format!("{value:x}h"),
+            format!("0x{value:X}"),
+            format!("0n{value}"),
+            format!("0t{value:o}"),
+            format!("0y{value:b}"),
+        ] {
+            prop_assert_eq!(evaluate(&text, &Target::default()), Ok(value), "{}", text);
+        }
+    }
+
     /// `ed` takes a tag in either of its forms.
     #[test]
     fn printed_tags_read_back(bytes in prop::array::uniform4(prop_oneof![0x20u8..0x7f, any::<u8>()])) {
