@@ -3,7 +3,8 @@
 //! `_UNICODE_STRING` structure describes.
 //!
 //! The form is that of "d, da, db, … (Display Memory)" and "ds, dS (Display String)" in the manual,
-//! and of many published sessions. The manual's 48 characters in a line are 32 in all of those.
+//! and of many published sessions. The manual's 48 characters in a line are 32
+//! in those, such as `da LXCORE!ProcFsRootVersionBuffer` and `da /p bf19df98`.
 //! Without a range 384 characters are looked at; no source was found for how many WinDbg looks at.
 //!
 //! ```text

@@ -16,9 +16,9 @@
 //! Options may follow the command or each other without a space: `lmvm nt`.
 //!
 //! "lm (List Loaded Modules)"; the verbose form is that of "lmvm nvlddmkm" in "Bug Check 0x117" of the
-//! manual, without the lines of version resources, which are not read, and `lm t n` that of many posts
-//! about crashes: "ACPI     ACPI.sys     Sat Nov 20 09:19:16 2010 (4CE79294)". Time is UTC. What is said
-//! of a reproducible build is from "lmvm stornvme" and "lmDvmnt" on Windows 10.
+//! manual, without the lines of version resources, which are not read, and `lm t` that of "NPF driver crash
+//! with Npcap 0.9992" (nmap/npcap on GitHub). For `lm t n` no session was found: the image's name stands in
+//! front of the time. Time is UTC.
 //!
 //! ```text
 //! kd> lm
@@ -198,7 +198,7 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
                 time(module)
             )?;
         }
-        Column::Time { named: false } => writeln!(out, "{name:<8} {}", time(module))?,
+        Column::Time { named: false } => writeln!(out, "{name:<8}  {}", time(module))?,
         Column::Symbols | Column::NameAlone => {
             let source = format!("({})", module.symbol_source());
             let pdb = module.image().and_then(|image| image.pdb_reference());

@@ -77,7 +77,10 @@ mod time;
 mod unassemble;
 mod version;
 
-#[doc = include_str!("../../docs/commands.md")]
+/// The pages of all commands.
+///
+// Only for documentation: otherwise each change of the file would have everything compiled again.
+#[cfg_attr(doc, doc = include_str!("../../docs/commands.md"))]
 pub mod reference {}
 
 pub use error::ExecuteError;

@@ -59,7 +59,6 @@ impl Session {
         };
         // An expression that has no value here does not keep the guest from stopping.
         let condition = options.condition.as_deref();
-        deep_enough
-            && condition.is_none_or(|text| evaluate(text, self).map_or(true, |one| one != 0))
+        deep_enough && condition.is_none_or(|text| evaluate(text, self) != Ok(0))
     }
 }

@@ -143,7 +143,7 @@ impl Session {
                     address: self.lab.machine().registers().rip(),
                     parameters: vec![0],
                 };
-                let reason = self.reason(exit.clone(), record.address);
+                let reason = self.reason(*exit, record.address);
                 let filter = filters.of_exception(record.code);
                 let hit = reason == StopReason::BreakInstruction;
                 return (hit && filter.is_set).then(|| Event::new(reason, filter, false));

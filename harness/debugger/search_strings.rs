@@ -28,7 +28,7 @@ pub const STRING_LIMIT: usize = 0x1000;
 ///     texts.push(text.to_string());
 ///     true
 /// })?;
-/// assert_eq!(texts, ["!This program cannot be run in DOS mode."]);
+/// assert_eq!(texts, ["!This program cannot be run in DOS mode.$"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn search_strings(

@@ -49,7 +49,7 @@ impl Steps {
     /// let stop = session.step(&Steps::into_calls())?;
     /// assert_eq!(stop.reason, StopReason::Step);
     /// // behind the initial break instruction
-    /// assert_eq!(Some(stop.address), session.resolve("nt!DbgBreakPoint").map(|at| at + 1));
+    /// assert_eq!(Some(stop.address), session.resolve("nt!DbgBreakPoint").map(|at| at.wrapping_add(1)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_calls() -> Steps {

@@ -88,7 +88,8 @@ fn calendar(seconds: u64, since: u64) -> (String, String, u64) {
 mod tests {
     use super::*;
 
-    /// From listings of modules whose authors lived in UTC or said where they did.
+    /// The second is `Fri Dec  6 12:20:32 2013 (52A23190)` in the manual's "Bug Check 0x117", whose author's
+    /// clock was eight hours behind UTC.
     #[test]
     fn dates() {
         for (seconds, expected) in [

@@ -7,7 +7,7 @@ use crate::guest::Lab;
 use crate::memory::ReadMemory;
 
 /// `_OBJECT_HEADER`.
-mod header {
+mod field {
     pub const SIZE: u64 = 0x30;
     pub const HANDLE_COUNT: u64 = 8;
     pub const TYPE_INDEX: u64 = 0x18;
@@ -63,13 +63,13 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn object_header(&self, object: Va) -> Result<ObjectHeader, ObjectError> {
-        let at = Va(object.0.wrapping_sub(header::SIZE));
+        let at = Va(object.0.wrapping_sub(field::SIZE));
         let memory = self.machine();
         let fields = Fields { memory, at };
         let wrong = |_| ObjectError::NotObject(object);
-        let index = fields.u8(header::TYPE_INDEX).map_err(wrong)?;
+        let index = fields.u8(field::TYPE_INDEX).map_err(wrong)?;
         let (type_object, type_name) = self.object_type(index, object)?;
-        let mask = fields.u8(header::INFO_MASK)?;
+        let mask = fields.u8(field::INFO_MASK)?;
         let before = match mask & CREATOR_INFO {
             0 => NAME_SIZE,
             _ => NAME_SIZE + CREATOR_SIZE,
@@ -86,7 +86,7 @@ impl Lab {
             header: at,
             type_object,
             type_name,
-            handle_count: fields.u64(header::HANDLE_COUNT)? as i64,
+            handle_count: fields.u64(field::HANDLE_COUNT)? as i64,
             pointer_count: fields.u64(0)? as i64,
             directory,
             name,
