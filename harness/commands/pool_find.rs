@@ -1,7 +1,7 @@
 //! `!poolfind TAG [TYPE]` and `!poolfind [-nonpaged | -paged] [-tag] TAG`: all blocks and large
 //! allocations with a tag.
 //!
-//! `TAG` is a pattern as [`TagPattern`] reads it: four characters, or some with `*` and `?`, or a
+//! `TAG` is a pattern as `TagPattern` reads it: four characters, or some with `*` and `?`, or a
 //! number that starts with `0x`. `TYPE` is 0 for nonpaged pool, 1 for paged pool; without it,
 //! nonpaged pool is searched. The first form prints what the debugger of Windows 7's time prints,
 //! blocks by their headers, free ones too; the second what later ones print, with the address and

@@ -2,7 +2,7 @@
 //!
 //! Flags are bits: 1 shows allocations and frees too, 2 sorts by nonpaged pool, 4 by paged pool;
 //! without 2 or 4 the lines are sorted by tag. 2 and 4 exclude each other, and 8, the session pool,
-//! is not there. `TAG` is a pattern as [`TagPattern`] reads it: four
+//! is not there. `TAG` is a pattern as `TagPattern` reads it: four
 //! characters, or some with `*` and `?`, or a number that starts with `0x`.
 //!
 //! ```

@@ -210,8 +210,8 @@ pub fn grammatical(random: &mut Random) -> String {
     match random.below(10) {
         // with something wrong
         0 if !line.is_empty() => {
-            let at = line.floor_char_boundary(random.below(line.len()));
-            line[..at].to_string()
+            let characters = random.below(line.chars().count());
+            line.chars().take(characters).collect()
         }
         _ => line,
     }
