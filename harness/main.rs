@@ -229,6 +229,9 @@ struct Debug {
          [default: {DEFAULT_BREAK_IN_AFTER}]"
     ))]
     break_after: Option<u64>,
+    /// End at the first line that fails, with status 1
+    #[arg(long)]
+    strict: bool,
 }
 
 /// A hexadecimal address, with or without 0x and a back-tick.
@@ -273,6 +276,7 @@ impl From<Debug> for DebugOptions {
             memory: debug.memory,
             budget: debug.budget,
             break_in_after: debug.break_after,
+            strict: debug.strict,
         }
     }
 }

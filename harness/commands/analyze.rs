@@ -4,6 +4,26 @@
 //! The layout is that of Windows 7's debuggers: "Using the !analyze Extension" in the manual has an example
 //! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
 //! database. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
+//!
+//! ```text
+//! kd> ed nt!PoolHitTag 3261654c; g
+//! Break instruction exception - code 80000003 (first chance)
+//! nt! ?? ::FNODOBFM::`string'+0x24a2a:
+//! fffff800`014798f6 cc              int     3
+//! kd> !analyze
+//! *******************************************************************************
+//! *                                                                             *
+//! *                        Bugcheck Analysis                                    *
+//! *                                                                             *
+//! *******************************************************************************
+//!
+//! Use !analyze -v to get detailed debugging information.
+//!
+//! BugCheck 0, {0, 0, 0, 0}
+//!
+//! Probably caused by : myfault.sys ( myfault+1634 )
+//!
+//! ```
 
 use super::context::NOTE;
 use super::{ExecuteError, Flow};

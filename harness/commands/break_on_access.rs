@@ -7,6 +7,15 @@
 //! here there is no limit but that of all breakpoints. Guest memory and the guest's debug registers do not
 //! show them, and the guest runs many times slower while one is on memory or ports. That a wrong size or
 //! an address that is no multiple of it is a range error is the project's own.
+//!
+//! ```text
+//! kd> ba r4 nt!PoolHitTag; bl
+//!  0 e fffff800`016530fc r 4 0001 (0001) nt!PoolHitTag
+//! kd> g
+//! Breakpoint 0 hit
+//! nt!ExAllocatePoolWithTag+0x6c:
+//! fffff800`0161014c 0f84ae97e6ff    je      nt! ?? ::FNODOBFM::`string'+0x24a34 (fffff800`01479900)
+//! ```
 
 use super::breakpoint_options::{finish, next_number, next_options, set};
 use super::{ExecuteError, Flow};

@@ -2,6 +2,12 @@
 //!
 //! ".bugcheck (Display Bug Check Data)" in the debugger's manual says what it shows, its page "Bug Check
 //! 0x1E" in which form.
+//!
+//! ```text
+//! kd> .bugcheck
+//! Bugcheck code 00000000
+//! Arguments 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

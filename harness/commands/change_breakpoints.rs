@@ -1,5 +1,11 @@
 //! `bc NUMBER…`, `bd NUMBER…`, `be NUMBER…`: removes breakpoints, disables them, enables them again.
 //! Numbers are decimal; `1-3` and `1,3` name several, `*` all.
+//!
+//! ```text
+//! kd> bp nt!NtClose; bp nt!NtOpenFile
+//! kd> bd 0; bc 1; bl
+//!  0 d fffff800`01625070     0001 (0001) nt!NtClose
+//! ```
 
 use super::breakpoint_numbers::next_numbers;
 use super::{ExecuteError, Flow};

@@ -3,6 +3,15 @@
 //! ranges are the same. At most 65,536 differences are shown.
 //!
 //! "c (Compare Memory)" says what is shown; no published session was found for its form.
+//!
+//! ```text
+//! kd> c nt l8 nt+2
+//! fffff800`01450000  4d - fffff800`01450002  78
+//! fffff800`01450001  5a - fffff800`01450003  00
+//! fffff800`01450002  78 - fffff800`01450004  01
+//! fffff800`01450004  01 - fffff800`01450006  00
+//! fffff800`01450006  00 - fffff800`01450008  04
+//! ```
 
 use super::fill::next_bytes;
 use super::search::HIT_LIMIT;

@@ -6,6 +6,17 @@
 //! rules. The note about missing registers, and that `.trap` shows no segments, is as in "Bug Check 0x1AA:
 //! EXCEPTION_ON_INVALID_STACK", which has a `.cxr` too; `Resetting default scope` ends these parts of many
 //! analyses of x64 crashes. `.cxr /f` and `/w` are not there.
+//!
+//! ```text
+//! kd> bp nt!NtClose; g
+//! Breakpoint 0 hit
+//! nt!NtClose:
+//! fffff800`01625070 56              push    rsi
+//! kd> .cxr
+//! Resetting default scope
+//! kd> .trap
+//! Resetting default scope
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

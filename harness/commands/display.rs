@@ -10,6 +10,15 @@
 //! One display is 1 MiB at most, `L?` or not: the text would be some ten times that.
 //!
 //! The forms are those of "d, da, db, dc, dd, dD, df, dp, dq, du, dw (Display Memory)".
+//!
+//! ```text
+//! kd> dc nt!PoolHitTag l1
+//! fffff800`016530fc  ffffff0f                             ....
+//! kd> db nt l10
+//! fffff800`01450000  4d 5a 78 00 01 00 00 00-04 00 00 00 00 00 00 00  MZx.............
+//! kd> dq @rsp l2
+//! fffff880`02f6dea8  fffff800`0162b771 fffff880`02f6df70
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

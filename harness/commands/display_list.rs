@@ -5,6 +5,14 @@
 //! "dl (Display Linked List)"; the form is that of "Debugger command (dl) that makes my life easier"
 //! (Doron Holan's blog): the address, two spaces, and the words. A list that comes back to an entry
 //! ends there. A line on x64 has two words, as `dq`'s lines have.
+//!
+//! ```text
+//! kd> dl nt!PsActiveProcessHead 2
+//! fffff800`01666060  fffffa80`0003c7f8 fffffa80`0005ba88
+//! fffff800`01666070  fffffa80`0003c670 00000000`00000000
+//! fffffa80`0003c7f8  fffffa80`0005ba88 fffff800`01666060
+//! fffffa80`0003c808  00000000`00000000 00000000`00000000
+//! ```
 
 use super::display::{Shape, write_line};
 use super::{ExecuteError, Flow};

@@ -6,6 +6,15 @@
 //! Bachaalany), "Editing Memory Contents": 1999.99. How many digits a longer number has, and the form
 //! of `dyb` and `dyd`, is in no published session that was found; the manual says what they show and
 //! how much.
+//!
+//! ```text
+//! kd> dyb nt l2
+//!                    76543210 76543210 76543210 76543210
+//!                    -------- -------- -------- --------
+//! fffff800`01450000  01001101 01011010                    4d 5a
+//! kd> df nt!PoolHitTag l1
+//! fffff800`016530fc          -1.#QNAN
+//! ```
 
 use super::display::{DisplayOptions, element_text, range};
 use super::{ExecuteError, Flow};

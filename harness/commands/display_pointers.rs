@@ -7,6 +7,12 @@
 //! Bachaalany), "Dumping Memory Contents", has `dps`. Where nothing can be read at the other end
 //! there is the pointer alone. Of a string 128 characters are shown; no source was found for how many
 //! WinDbg shows.
+//!
+//! ```text
+//! kd> dps @rsp l2
+//! fffff880`02f6dea8  fffff800`0162b771 nt!PspStartInitialProcess+0xd1
+//! fffff880`02f6deb0  fffff880`02f6df70
+//! ```
 
 use super::display::{DisplayOptions, element_text, range};
 use super::display_number::shown;

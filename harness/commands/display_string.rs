@@ -6,6 +6,12 @@
 //! and of many published sessions. The manual's 48 characters in a line are 32
 //! in those, such as `da LXCORE!ProcFsRootVersionBuffer` and `da /p bf19df98`.
 //! Without a range 384 characters are looked at; no source was found for how many WinDbg looks at.
+//!
+//! ```text
+//! kd> da nt+4e
+//! fffff800`0145004e  "This program cannot be run in DO"
+//! fffff800`0145006e  "S mode.$"
+//! ```
 
 use super::display::{DisplayOptions, MAXIMUM_BYTES};
 use super::{ExecuteError, Flow};

@@ -10,6 +10,17 @@
 //!
 //! The rules are those of "!drvobj", "!devobj" and "!devstack" in the debugger's manual; the form is that of
 //! its labs ("Debug Universal Drivers", "Getting Started with WinDbg (Kernel-Mode)").
+//!
+//! ```text
+//! kd> !drvobj myfault
+//! Driver object (fffffa800003d570) is for:
+//!  \Driver\myfault
+//!
+//! Driver Extension List: (id , addr)
+//!
+//! Device Object list:
+//! fffffa800005be30
+//! ```
 
 use super::processes::next_value;
 use super::{ExecuteError, Flow};

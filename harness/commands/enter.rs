@@ -14,6 +14,11 @@
 //!
 //! Code written runs as written at once: `eb ADDRESS 90` makes an `int 3` a `nop`. A line that does
 //! not parse changes nothing.
+//!
+//! ```text
+//! kd> ed nt!PoolHitTag '2aeL'; dc nt!PoolHitTag l1
+//! fffff800`016530fc  3261654c                             Lea2
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

@@ -2,11 +2,13 @@
 
 use super::search::HIT_LIMIT;
 use crate::address::Va;
+use crate::debugger::alias::AliasError;
 use crate::debugger::command_line::LineTooLong;
 use crate::debugger::cursor::{ArgumentError, CommandError};
 use crate::debugger::event_filter::NUMBERED_FILTERS;
 use crate::debugger::expression::ExpressionError;
 use crate::debugger::registers::RegisterError;
+use crate::debugger::scripting::MAX_BLOCK_DEPTH;
 use crate::debugger::search::SearchError;
 use crate::debugger::{STOP_WORK, Session, SessionError};
 use crate::guest::objects::ObjectError;
@@ -14,8 +16,11 @@ use crate::guest::pool::PoolError;
 use crate::image::types::TypeError;
 use crate::machine::system_registers::WriteMsrError;
 use crate::report::location::write_location;
+use crate::report::printf::FormatError;
 use crate::report::typed::ListingError;
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
 /// A command could not be executed, or not to its end.
 #[derive(thiserror::Error)]
@@ -123,6 +128,66 @@ pub enum ExecuteError {
     /// The function that the guest is in has no caller.
     #[error("the current function returns to nobody")]
     NoCaller,
+    /// Commands in loops have taken too much of the budget.
+    #[error(
+        "the commands have taken the budget of {work} bytes of code, as which commands in blocks count, \
+         too; perhaps they are in an endless loop; give it a larger budget to go on"
+    )]
+    Endless {
+        /// The budget in bytes of code retired.
+        work: u64,
+    },
+    /// Someone has broken in: the commands that were to come are not executed.
+    #[error("Interrupted: the commands that were to come are not executed")]
+    Interrupted,
+    /// Blocks, scripts or breakpoints' commands are too deep in one another.
+    #[error("commands are more than {MAX_BLOCK_DEPTH} blocks deep in one another")]
+    TooDeep,
+    /// An alias cannot be set or replaced.
+    #[error(transparent)]
+    Alias(#[from] AliasError),
+    /// There is no such alias.
+    #[error("No alias named '{0}'")]
+    NoSuchAlias(String),
+    /// Commands print too much for what is to be done with it.
+    #[error("the commands print more than {limit} bytes")]
+    CapturedTooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Files may not be used in this session.
+    #[error("commands may not use files in this session")]
+    FilesRefused,
+    /// There is no such script file. The words are WinDbg's.
+    #[error(
+        "Command file execution failed, Win32 error 0n2\n    \"The system cannot find the file specified.\""
+    )]
+    NoScript,
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The arguments of `.printf` do not fit its text.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// No command has a page of this name.
+    #[error("No help found for '{0}'")]
+    NoPage(String),
+    /// This target's processor has one mode.
+    #[error("there is no machine type '{0}' here: the target is x64 (amd64)")]
+    NoSuchMachine(String),
     /// What was asked for is no object of that kind, or the guest's kernel cannot be looked at.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -180,6 +245,19 @@ impl ExecuteError {
                 error, location, ..
             } => format!("{}\n{location}", error.below_prompt(width)),
             other => other.to_string(),
+        }
+    }
+
+    /// Whether `.catch` keeps the error from ending the program of commands. What ends loops is none of
+    /// those.
+    pub(super) fn is_caught(&self) -> bool {
+        match self {
+            ExecuteError::Output(_)
+            | ExecuteError::Endless { .. }
+            | ExecuteError::Interrupted
+            | ExecuteError::Budget { .. } => false,
+            ExecuteError::AtBreakpoint { error, .. } => error.is_caught(),
+            _ => true,
         }
     }
 

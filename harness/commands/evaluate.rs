@@ -1,4 +1,11 @@
 //! `? EXPRESSION`: the value of an expression, in decimal and hexadecimal.
+//!
+//! ```text
+//! kd> ? nt!PoolHitTag + 0n16 * 2
+//! Evaluate expression: -8796069613284 = fffff800`0165311c
+//! kd> ? dwo(nt!PoolHitTag) & ff
+//! Evaluate expression: 15 = 00000000`0000000f
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

@@ -23,6 +23,45 @@
 //! debugger's manual have the rules, the form of the list and of its commands; `(only break for …)` and
 //! `sx state reset to defaults` are in published lists (houcy, "awesome-WinDbg"). For a number's row none
 //! was found.
+//!
+//! ```text
+//! kd> sx
+//!   ld - Load module - output
+//!   ud - Unload module - ignore
+//!
+//!   av - Access violation - break - not handled
+//! asrt - Assertion failure - break - not handled
+//!  bpe - Break instruction exception - break
+//! bpec - Break instruction exception continue - handled
+//!   eh - C++ EH exception - second-chance break - not handled
+//!  cce - Control-Break exception - break
+//!   cc - Control-Break exception continue - handled
+//!  cce - Control-C exception - break
+//!   cc - Control-C exception continue - handled
+//!   dm - Data misaligned - break - not handled
+//! dbce - Debugger command exception - ignore - handled
+//!   gp - Guard page violation - break - not handled
+//!   ii - Illegal instruction - second-chance break - not handled
+//!   ip - In-page I/O error - break - not handled
+//!   dz - Integer divide-by-zero - break - not handled
+//!  iov - Integer overflow - break - not handled
+//!   ch - Invalid handle - break
+//!   hc - Invalid handle continue - not handled
+//!  lsq - Invalid lock sequence - break - not handled
+//!  isc - Invalid system call - break - not handled
+//!   3c - Port disconnected - second-chance break - not handled
+//!  sse - Single step exception - break
+//! ssec - Single step exception continue - handled
+//!  sbo - Security check failure or stack buffer overrun - break - not handled
+//!  sov - Stack overflow - break - not handled
+//!   vs - Verifier stop - break - not handled
+//! vcpp - Visual C++ exception - ignore - handled
+//!  wkd - Wake debugger - break - not handled
+//!  wob - WOW64 breakpoint - break - handled
+//!  wos - WOW64 single step exception - break - handled
+//!
+//!    * - Other exception - second-chance break - not handled
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

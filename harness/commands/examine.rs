@@ -16,6 +16,11 @@
 //! kernel sessions: ``fffff803`eb4f7200 nt!KiServiceTable (<no parameter info>)`` and
 //! ``fffff805`28e51a80 nt!PsActiveProcessHead = <no type information>``. A function's parameters are
 //! not known here. Without a `!` local variables would be shown, of which there are none.
+//!
+//! ```text
+//! kd> x nt!PoolHit*
+//! fffff800`016530fc nt!PoolHitTag = 0xffffff0f
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

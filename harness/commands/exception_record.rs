@@ -4,6 +4,19 @@
 //! ".exr (Display Exception Record)" in the debugger's manual has the rules; the lines are those of "Bug
 //! Check 0x1AA: EXCEPTION_ON_INVALID_STACK". That there was no exception is said in the project's own
 //! words.
+//!
+//! ```text
+//! kd> ed nt!PoolHitTag 3261654c; g
+//! Break instruction exception - code 80000003 (first chance)
+//! nt! ?? ::FNODOBFM::`string'+0x24a2a:
+//! fffff800`014798f6 cc              int     3
+//! kd> .exr -1
+//! ExceptionAddress: fffff800014798f6 (nt! ?? ::FNODOBFM::`string'+0x24a2a)
+//!    ExceptionCode: 80000003 (Break instruction exception)
+//!   ExceptionFlags: 00000000
+//! NumberParameters: 1
+//!    Parameter[0]: 0000000000000000
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

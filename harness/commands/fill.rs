@@ -5,6 +5,12 @@
 //!
 //! "f, fp (Fill Memory)"; `Filled 0x40 bytes` is in "Practical Reverse Engineering" (Dang, Gazet,
 //! Bachaalany), "Editing Memory Contents".
+//!
+//! ```text
+//! kd> f nt!PoolHitTag l4 4c 65; dc nt!PoolHitTag l1
+//! Filled 0x4 bytes
+//! fffff800`016530fc  654c654c                             LeLe
+//! ```
 
 use super::enter::ascii;
 use super::{ExecuteError, Flow};

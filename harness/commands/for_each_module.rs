@@ -3,10 +3,19 @@
 //! and `@#ModuleIndex` stand for what is known of the module.
 //!
 //! `!for_each_module s -a @#Base @#End "Leak"` shows which driver carries a tag.
+//!
+//! ```text
+//! kd> !for_each_module .echo @#ModuleName at @#Base
+//! kernel32 at 0x773f0000
+//! ntdll at 0x77510000
+//! NotMyfault at 0xff220000
+//! KERNELBASE at 0x7fefd5f0000
+//! nt at 0xfffff80001450000
+//! myfault at 0xfffff8800496d000
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
-use crate::debugger::command_line::commands;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use std::fmt::Write;
 
@@ -44,11 +53,9 @@ pub(super) fn run(
         })
         .collect();
     for line in lines {
-        for command in commands(&line)? {
-            match session.execute_one(command, out)? {
-                Flow::Stay => {}
-                flow => return Ok(flow),
-            }
+        match session.run_block(&line, out)? {
+            Flow::Stay => {}
+            flow => return Ok(flow),
         }
     }
     Ok(Flow::Stay)

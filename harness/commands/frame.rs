@@ -5,6 +5,11 @@
 //! ".frame (Set Local Context)" in the debugger's manual has the rules, sessions published by their
 //! authors the row. A frame that the stack does not have is a range error, in the project's own words.
 //! The forms with `=` are not there.
+//!
+//! ```text
+//! kd> .frame 1
+//! 01 fffff880`02f6deb0 fffff800`0161dde6 nt!PspStartInitialProcess+0xd1
+//! ```
 
 use super::{ExecuteError, Flow, registers};
 use crate::debugger::Session;

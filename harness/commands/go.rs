@@ -13,6 +13,12 @@
 //! The rules are those of the debugger's manual, "g (Go)", "gh (Go with Exception Handled)", "gc (Go from
 //! Conditional Breakpoint)". What is behind a semicolon is executed next, as any command; among a
 //! breakpoint's commands, when the guest has come to one of the addresses (`bp A "g B; r"`).
+//!
+//! ```text
+//! kd> g nt!NtClose
+//! nt!NtClose:
+//! fffff800`01625070 56              push    rsi
+//! ```
 
 use super::step::{go_from, next_start};
 use super::{ExecuteError, Flow};

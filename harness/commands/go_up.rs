@@ -1,6 +1,12 @@
 //! `gu`: the guest goes on until the current function has returned: this very call of it, and not one
 //! that it makes of itself, as the debugger's manual says, "gu (Go Up)". After `.frame` it is the frame's
 //! function.
+//!
+//! ```text
+//! kd> gu
+//! nt!PspStartInitialProcess+0xd1:
+//! fffff800`0162b771 4c8b4b48        mov     r9,qword ptr [rbx+48h]
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

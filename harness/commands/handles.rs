@@ -10,6 +10,19 @@
 //! | 10 | the kernel's table: the system process' |
 //!
 //! Without flags they are 3. "!handle" in the debugger's manual has the rules and the form.
+//!
+//! ```text
+//! kd> !handle 4 1
+//!
+//! PROCESS fffffa800005b900
+//!     SessionId: none  Cid: 0024    Peb: 7fffffdf000  ParentCid: 0000
+//!     DirBase: 00001000  ObjectTable: fffff8a0000038d0  HandleCount:   0.
+//!     Image: NotMyfault.exe
+//!
+//! Handle table at fffff8a0000038d0 with 0 entries in use
+//!
+//! 0004: free handle, Entry address fffff8a000004010, Next Entry 00000008
+//! ```
 
 use super::processes::{find, next_value};
 use super::{ExecuteError, Flow};

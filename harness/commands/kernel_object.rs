@@ -7,6 +7,19 @@
 //!
 //! Without flags they are 9. "!object" in the debugger's manual has the rules and the form. Optional headers
 //! (10), whole paths (20), `-p` and the search by type (`!object 0 NAME`) are not there.
+//!
+//! ```text
+//! kd> !object \Device
+//! Object: fffff8a000000a50  Type: (fffffa800003bf30) Directory
+//!     ObjectHeader: fffff8a000000a20 (new version)
+//!     HandleCount: 0  PointerCount: 4
+//!     Directory Object: fffff8a000000060  Name: Device
+//!
+//!     Hash Address          Type          Name
+//!     ---- -------          ----          ----
+//!      14  fffffa800005be30 Device        Myfault
+//!      27  fffff8a000001400 Section       PhysicalMemory
+//! ```
 
 use super::processes::next_value;
 use super::{ExecuteError, Flow};

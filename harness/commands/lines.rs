@@ -1,6 +1,14 @@
 //! `.lines [-e|-d|-t]`: whether `k` shows source lines: `-e` enables it, `-d` disables it, `-t` or
 //! nothing turns it over. As in the console debuggers it is disabled at first (".lines (Toggle Source
 //! Line Support)" in the debugger's manual).
+//!
+//! ```text
+//! kd> .lines -e
+//! Line number information will be loaded
+//! kd> k 1
+//! Child-SP          RetAddr           Call Site
+//! fffff880`02f6dea8 fffff800`0162b771 nt!DbgBreakPoint
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

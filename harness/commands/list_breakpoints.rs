@@ -6,6 +6,11 @@
 //! "bl (Breakpoint List)" in the manual says what the columns are; kernel sessions published by their
 //! authors show `Match process data` for `bp /p`, and ` w 4 ` between address and passes. For the options
 //! `/c`, `/C`, `/w` and `/1` no output was found, and nothing is shown.
+//!
+//! ```text
+//! kd> bp nt!NtClose "k;g"; bl
+//!  0 e fffff800`01625070     0001 (0001) nt!NtClose "k;g"
+//! ```
 
 use super::breakpoint_numbers::next_numbers;
 use super::{ExecuteError, Flow};

@@ -19,6 +19,27 @@
 //! manual, without the lines of version resources, which are not read, and `lm t` that of "NPF driver crash
 //! with Npcap 0.9992" (nmap/npcap on GitHub). For `lm t n` no session was found: the image's name stands in
 //! front of the time. Time is UTC.
+//!
+//! ```text
+//! kd> lm
+//! start             end                 module name
+//! 00000000`773f0000 00000000`77409000   kernel32   (pdb symbols)          kernel32.pdb
+//! 00000000`77510000 00000000`77564000   ntdll      (pdb symbols)          ntdll.pdb
+//! 00000000`ff220000 00000000`ff226000   NotMyfault   (no symbols)
+//! 000007fe`fd5f0000 000007fe`fd5fd000   KERNELBASE   (pdb symbols)          kernelbase.pdb
+//! fffff800`01450000 fffff800`01810000   nt         (pdb symbols)          ntkrnlmp.pdb
+//! fffff880`0496d000 fffff880`04971000   myfault    (no symbols)
+//! kd> lmvm myfault
+//! start             end                 module name
+//! fffff880`0496d000 fffff880`04971000   myfault    (no symbols)
+//!     Loaded symbol image file: myfault.sys
+//!     Image path: \SystemRoot\system32\drivers\myfault.sys
+//!     Image name: myfault.sys
+//!     Image was built with /Brepro flag.
+//!     Timestamp:        8DCFFA24 (This is a reproducible build file hash, not a timestamp)
+//!     CheckSum:         00000000
+//!     ImageSize:        00004000
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

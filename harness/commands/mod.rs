@@ -3,13 +3,16 @@
 //! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
 //! is also to be had as values from [`Session`]'s methods.
 
+mod aliases;
 mod analyze;
 mod break_on_access;
 mod breakpoint_numbers;
 mod breakpoint_options;
 mod bug_check;
+mod catch;
 mod change_breakpoints;
 mod compare;
+mod condition;
 mod context;
 mod display;
 mod display_list;
@@ -18,54 +21,72 @@ mod display_pointers;
 mod display_string;
 mod display_type;
 mod driver_objects;
+mod echo;
+mod effective_machine;
 mod enter;
 mod error;
 mod evaluate;
 mod event_filters;
 mod examine;
 mod exception_record;
+mod executor;
 mod fill;
+mod for_each;
 mod for_each_module;
+mod formats;
 mod frame;
 mod go;
 mod go_up;
 mod handles;
+mod help;
 mod kernel_object;
 mod kernel_objects;
 mod lines;
 mod list_breakpoints;
 mod list_modules;
+mod log_file;
+mod loops;
 mod model_specific;
 mod move_memory;
 mod nearest;
 mod page_table;
+pub mod pages;
 mod passing;
 mod pool;
 mod pool_find;
 mod pool_used;
 mod pool_validate;
+mod print_formatted;
 mod processes;
 mod processors;
+mod programs;
 mod quit;
 mod radix;
 mod register_mask;
 mod registers;
 mod renumber_breakpoints;
 mod request_packet;
+mod script_file;
 pub mod search;
 mod set_breakpoint;
 mod stack;
 mod step;
 mod symbol_files;
 mod threads;
+mod time;
 mod unassemble;
 mod version;
 
+/// The pages of all commands.
+///
+// Only for documentation: otherwise each change of the file would have everything compiled again.
+#[cfg_attr(doc, doc = include_str!("../../docs/commands.md"))]
+pub mod reference {}
+
 pub use error::ExecuteError;
 
-use crate::debugger::command_line::{commands, commands_and_rest};
 use crate::debugger::control::Motion;
-use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::cursor::Cursor;
 use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
 use crate::report::location::write_location;
 use crate::report::stop::{write_event, write_stop};
@@ -80,6 +101,14 @@ pub enum Flow {
     Go,
     /// The session ends.
     Quit,
+    /// The commands of the block are executed once more (`z`).
+    Again,
+    /// The loop around the command ends (`.break`).
+    Break,
+    /// The loop around the command goes on with its next turn (`.continue`).
+    Continue,
+    /// The `.catch` around the command ends (`.leave`).
+    Leave,
 }
 
 /// A command's code.
@@ -206,6 +235,7 @@ static COMMANDS: [(&str, Run); 100] = [
 fn all() -> impl Iterator<Item = &'static (&'static str, Run)> {
     let families = display_pointers::COMMANDS.iter();
     let families = families.chain(&kernel_objects::COMMANDS);
+    let families = families.chain(&programs::COMMANDS);
     COMMANDS.iter().chain(families)
 }
 
@@ -213,6 +243,12 @@ fn all() -> impl Iterator<Item = &'static (&'static str, Run)> {
 /// with; of an extension's command a `!`, and letters, digits and underscores; of a meta-command a `.`,
 /// and letters.
 fn name_length(text: &str) -> usize {
+    if let Some(name) = script_file::NAMES
+        .iter()
+        .find(|name| text.starts_with(**name))
+    {
+        return name.len();
+    }
     let is_extension = text.starts_with('!');
     let in_name = |c: char| match is_extension {
         true => c.is_ascii_alphanumeric() || c == '_',
@@ -279,80 +315,9 @@ pub fn name_of(command: &str) -> Option<&'static str> {
 }
 
 impl Session {
-    /// Executes a line of commands, and gives what they print.
-    ///
-    /// # Errors
-    /// A command cannot be executed; those behind it are not tried, and what those before it
-    /// printed is lost. Use [`execute_to`](Session::execute_to) to keep it.
-    ///
-    /// ```
-    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
-    /// session.execute("ed nt!PoolHitTag 3261654c")?;
-    /// let text = session.execute("dc nt!PoolHitTag l1")?;
-    /// assert_eq!(text, "fffff800`016530fc  3261654c                             Lea2\n");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn execute(&mut self, line: &str) -> Result<String, ExecuteError> {
-        let mut out = String::new();
-        self.execute_to(line, &mut out)?;
-        Ok(out)
-    }
-
-    /// Executes a line of commands; their text goes to `out` as it comes.
-    ///
-    /// # Errors
-    /// As for [`execute`](Session::execute).
-    ///
-    /// ```
-    /// use poolhit::commands::Flow;
-    /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
-    /// let mut out = String::new();
-    /// assert_eq!(session.execute_to("? 1+1; q", &mut out)?, Flow::Quit);
-    /// assert_eq!(out, "Evaluate expression: 2 = 00000000`00000002\n");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn execute_to(&mut self, line: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        for command in commands(line)? {
-            match self.execute_one(command, out)? {
-                Flow::Stay => {}
-                Flow::Quit => return Ok(Flow::Quit),
-                Flow::Go => {
-                    self.start_budget();
-                    let flow = self.go_on(out);
-                    self.end_run();
-                    if flow? == Flow::Quit {
-                        return Ok(Flow::Quit);
-                    }
-                }
-            }
-        }
-        Ok(Flow::Stay)
-    }
-
-    pub(crate) fn execute_one(
-        &mut self,
-        command: &str,
-        out: &mut dyn Write,
-    ) -> Result<Flow, ExecuteError> {
-        let mut cursor = Cursor::new(command);
-        let name = &command[..name_length(command)];
-        if let Some((known, run)) = find(name) {
-            // Options follow some names without a space.
-            cursor.eat(known);
-            return run(self, &mut cursor, out);
-        }
-        match name.strip_prefix('!') {
-            Some(name) if !name.is_empty() => Err(ExecuteError::NoExtension(name.to_string())),
-            _ => {
-                cursor.eat(command.get(..1).unwrap_or_default());
-                Err(cursor.error(CommandErrorKind::Syntax).into())
-            }
-        }
-    }
-
     /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
     /// does not.
-    fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+    pub(super) fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
         let motion = self.control.next.take().unwrap_or_default();
         let flow = self.go_on_passing(motion, out);
         // Whoever goes on without commands stops.
@@ -404,12 +369,12 @@ impl Session {
                     }
                     match self.execute_at_breakpoint(&event.command, out)? {
                         Flow::Quit => return Ok(Flow::Quit),
-                        Flow::Stay if event.breaks => return Ok(Flow::Stay),
-                        Flow::Stay => {}
                         Flow::Go => match self.control.next.take() {
                             Some(Motion::Same) => {}
                             other => motion = other.unwrap_or_default(),
                         },
+                        _ if event.breaks => return Ok(Flow::Stay),
+                        _ => {}
                     }
                     continue;
                 }
@@ -435,7 +400,7 @@ impl Session {
                     }
                 }
                 Flow::Quit => return Ok(Flow::Quit),
-                Flow::Stay => {
+                _ => {
                     write_location(out, self, stop.address)?;
                     return Ok(Flow::Stay);
                 }
@@ -452,28 +417,6 @@ impl Session {
             self.clear_breakpoint(number)?;
         }
         Ok(breakpoint.command)
-    }
-
-    /// Executes a breakpoint's commands, up to the one that lets the guest go on.
-    fn execute_at_breakpoint(
-        &mut self,
-        line: &str,
-        out: &mut dyn Write,
-    ) -> Result<Flow, ExecuteError> {
-        for (command, rest) in commands_and_rest(line)? {
-            match self.execute_one(command, out)? {
-                Flow::Stay => {}
-                flow => {
-                    if let Some(Motion::Go { places, command }) = &mut self.control.next
-                        && !places.is_empty()
-                    {
-                        *command = rest.to_string();
-                    }
-                    return Ok(flow);
-                }
-            }
-        }
-        Ok(Flow::Stay)
     }
 
     fn report(&mut self, stop: &Stop, out: &mut dyn Write) -> Result<Flow, ExecuteError> {

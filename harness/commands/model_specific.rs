@@ -4,6 +4,11 @@
 //! "rdmsr (Read MSR)"; the form, `msr[c0000082] = fffff800'03e7bec0`, is that of many published sessions on
 //! Windows 7 x64. The words for a register that there is not are the debugger's as remembered; no
 //! published session was found.
+//!
+//! ```text
+//! kd> rdmsr c0000082
+//! msr[c0000082] = fffff800`014e0cc0
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

@@ -2,6 +2,11 @@
 //! written, none is written.
 //!
 //! "m (Move Memory)".
+//!
+//! ```text
+//! kd> m nt l4 nt!PoolHitTag; dc nt!PoolHitTag l1
+//! fffff800`016530fc  00785a4d                             MZx.
+//! ```
 
 use super::fill::next_bytes;
 use super::{ExecuteError, Flow};

@@ -4,6 +4,11 @@
 //! "ln (List Nearest Symbols)"; the form is that of published sessions: "kd> ln nt!ntcreatefile-1"
 //! and "ln nt!ExpNumberOfPagedPools", without the links that later debuggers print above. Source lines
 //! are not shown.
+//!
+//! ```text
+//! kd> ln nt!PoolHitTag+1
+//! (fffff800`016530fc)   nt!PoolHitTag+0x1   |  (fffff800`01653100)   nt!KeBugCheckCallbackListHead
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

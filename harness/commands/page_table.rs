@@ -6,6 +6,19 @@
 //! "!pte", with its table of bits, and "!vtop" in the manual; the four columns of x64, and `!vtop`'s
 //! lines, are those of many published sessions ("kd> !pte fffff8a001cc2060" on Windows 7). The words of
 //! `!vtop` for an entry that is not present are of one for a PML4E.
+//!
+//! ```text
+//! kd> !pte nt!PoolHitTag
+//!                                            VA fffff800016530fc
+//! PXE at FFFFF6FB7DBEDF80    PPE at FFFFF6FB7DBF0000    PDE at FFFFF6FB7E000058    PTE at FFFFF6FC0000B298
+//! contains 0000000000002023  contains 0000000000003023  contains 00000000001B5023  contains 8000000000209063
+//! pfn 2         ----A--KWEV  pfn 3         ----A--KWEV  pfn 1b5       ----A--KWEV  pfn 209       ---DA--KW-V
+//! kd> !vtop @cr3 nt!PoolHitTag
+//! Amd64VtoP: Virt fffff800016530fc, pagedir 0000000001000000
+//! Amd64VtoP: PML4E 0000000001000f80
+//! Amd64VtoP: PML4E not present, 0xD0000147
+//! Virtual address fffff800016530fc translation fails, error 0xD0000147.
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::{Pa, Va};

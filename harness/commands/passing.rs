@@ -51,7 +51,7 @@ impl Session {
         let breakpoints = self.breakpoints().iter();
         PassingPoints {
             points: breakpoints
-                .filter(|one| one.is_plain())
+                .filter(|one| one.is_plain() && self.aliases().keep(&one.command))
                 .filter_map(|one| Some((one.address, frames_shown(one)?)))
                 .collect(),
             lines: self.shows_source_lines(),

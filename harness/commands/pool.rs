@@ -14,6 +14,14 @@
 //! assert!(text.contains(" : large page allocation, Tag is Lea2, size is 0x2000 bytes\n"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! ```text
+//! kd> r $t0 = poi(nt!PsActiveProcessHead) - 188
+//! kd> !pool @$t0 2
+//! Pool page fffffa800003c670 region is Nonpaged pool
+//! *fffffa800003c630 size:  510 previous size:  500  (Allocated) *Proc
+//!         Owning component : Unknown (update pooltag.txt)
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

@@ -1,7 +1,7 @@
 //! `!poolfind TAG [TYPE]` and `!poolfind [-nonpaged | -paged] [-tag] TAG`: all blocks and large
 //! allocations with a tag.
 //!
-//! `TAG` is a pattern as [`TagPattern`] reads it: four characters, or some with `*` and `?`, or a
+//! `TAG` is a pattern as `TagPattern` reads it: four characters, or some with `*` and `?`, or a
 //! number that starts with `0x`. `TYPE` is 0 for nonpaged pool, 1 for paged pool; without it,
 //! nonpaged pool is searched. The first form prints what the debugger of Windows 7's time prints,
 //! blocks by their headers, free ones too; the second what later ones print, with the address and
@@ -16,6 +16,17 @@
 //! let text = session.execute("!poolfind -tag Lea? -paged")?;
 //! assert!(text.contains(" : tag Lea2, size    0x2000, Paged pool\n"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//! kd> !poolfind Proc 0
+//!
+//! Scanning large pool allocation table for Tag: Proc (fffffa8000023000 : fffffa800003b000)
+//!
+//! Searching NonPaged pool (fffffa8000000000 : fffffa8010000000) for Tag: Proc
+//!
+//! *fffffa800003c630 size:  510 previous size:  500  (Allocated) Proc
+//! *fffffa800005b8c0 size:  510 previous size:   e0  (Allocated) Proc
 //! ```
 
 use super::pool::page_of;

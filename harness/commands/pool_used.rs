@@ -2,7 +2,7 @@
 //!
 //! Flags are bits: 1 shows allocations and frees too, 2 sorts by nonpaged pool, 4 by paged pool;
 //! without 2 or 4 the lines are sorted by tag. 2 and 4 exclude each other, and 8, the session pool,
-//! is not there. `TAG` is a pattern as [`TagPattern`] reads it: four
+//! is not there. `TAG` is a pattern as `TagPattern` reads it: four
 //! characters, or some with `*` and `?`, or a number that starts with `0x`.
 //!
 //! ```
@@ -11,6 +11,17 @@
 //! assert_eq!(text.lines().nth(4).unwrap(), " Tag    Allocs     Used    Allocs     Used");
 //! assert!(text.lines().nth(5).unwrap().starts_with(" Thre "));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//! kd> !poolused 1 Proc
+//!    Sorting by  Tag
+//!
+//!   Pool Used:
+//!             NonPaged                              Paged
+//!  Tag    Allocs    Frees     Diff     Used    Allocs    Frees     Diff     Used
+//!  Proc        2        0        2     2592         0        0        0        0    UNKNOWN pooltag 'Proc', please update pooltag.txt
+//!  TOTAL           2        0        2     2592         0        0        0        0
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -18,6 +18,15 @@
 //! assert!(text.contains("]: invalid previous size [ 0x41 ] should be [ 0x11 ]\n"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! ```text
+//! kd> !poolval poi(nt!PsActiveProcessHead)
+//! Pool page fffffa800003c7f8 region is Nonpaged pool
+//!
+//! Validating Pool headers for pool page: fffffa800003c000
+//!
+//! Pool page [ fffffa800003c000 ] is VALID.
+//! ```
 
 use super::pool::{page_of, write_unreadable};
 use super::{ExecuteError, Flow};

@@ -12,6 +12,21 @@
 //! the rules. Its lines about times, working sets and address ranges are left out, since this kernel's
 //! structures do not hold them; `/s` and `/m` are not there, and bit 10 means nothing: there is one address
 //! space.
+//!
+//! ```text
+//! kd> !process 0 0
+//! **** NT ACTIVE PROCESS DUMP ****
+//! PROCESS fffffa800003c670
+//!     SessionId: none  Cid: 0004    Peb: 00000000  ParentCid: 0000
+//!     DirBase: 00001000  ObjectTable: fffff8a000001430  HandleCount:   0.
+//!     Image: System
+//!
+//! PROCESS fffffa800005b900
+//!     SessionId: none  Cid: 0024    Peb: 7fffffdf000  ParentCid: 0000
+//!     DirBase: 00001000  ObjectTable: fffff8a0000038d0  HandleCount:   0.
+//!     Image: NotMyfault.exe
+//!
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

@@ -1,4 +1,8 @@
 //! `q`: ends the session.
+//!
+//! ```text
+//! kd> q
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

@@ -2,6 +2,15 @@
 //! The argument is a decimal number. What commands print does not depend on it.
 //!
 //! "n (Set Number Base)". No published session was found for the line that says the base.
+//!
+//! ```text
+//! kd> n 10
+//! base is 10
+//! kd> ? 10
+//! Evaluate expression: 10 = 00000000`0000000a
+//! kd> n 16
+//! base is 16
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

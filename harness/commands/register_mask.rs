@@ -3,6 +3,13 @@
 //!
 //! "rm (Register Mask)" has the form, and the words for 2, 8 and for bits that are not there; for the
 //! others' words no source was found.
+//!
+//! ```text
+//! kd> rm
+//! Register output mask is a:
+//!        2 - Integer state (64-bit)
+//!        8 - Segment registers
+//! ```
 
 use super::registers::next_mask;
 use super::{ExecuteError, Flow};

@@ -17,6 +17,22 @@
 //! Formats". For the rows of control, debug and descriptor registers on x64 no published session was
 //! found. The registers of x87 and MMX, and what lies above the vector registers' low 128 bits, are
 //! not shown, and vector registers cannot be changed.
+//!
+//! ```text
+//! kd> r rax = 5, rax
+//! rax=0000000000000005
+//! kd> r
+//! rax=0000000000000005 rbx=fffff800008004b0 rcx=fffff880009f1100
+//! rdx=000000000000be88 rsi=fffff800016720b0 rdi=fffffa800005c040
+//! rip=fffff800014d0180 rsp=fffff88002f6dea8 rbp=fffff88002f6df70
+//!  r8=00000000ff220000  r9=0000000000006000 r10=0000000000f2ebac
+//! r11=00000000000003ff r12=000000000000014d r13=00000000fffff800
+//! r14=fffff8000165bc80 r15=fffff880009e9000
+//! iopl=0         nv up ei ng nz na po nc
+//! cs=0010  ss=0018  ds=0000  es=0000  fs=0000  gs=0000             efl=00000282
+//! nt!DbgBreakPoint:
+//! fffff800`014d0180 cc              int     3
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
@@ -33,6 +49,9 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
+    if super::aliases::run_fixed(session, arguments)? {
+        return Ok(Flow::Stay);
+    }
     let mut mask = session.state.register_mask;
     let option = arguments.rest().chars().next();
     match option {

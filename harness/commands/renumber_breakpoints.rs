@@ -1,6 +1,11 @@
 //! `br OLD NEW [OLD NEW …]`: gives breakpoints other numbers. What the debugger says where the new number
 //! is taken ("the command fails and an error message is displayed", "br (Breakpoint Renumber)" in the
 //! manual) was not found; the words here are the project's own.
+//!
+//! ```text
+//! kd> bp nt!NtClose; br 0 7; bl
+//!  7 e fffff800`01625070     0001 (0001) nt!NtClose
+//! ```
 
 use super::breakpoint_numbers::parse_number;
 use super::{ExecuteError, Flow};

@@ -3,6 +3,20 @@
 //! "!irp" in the debugger's manual has the rules; the form is that of "Bug Check 0x9F:
 //! DRIVER_POWER_STATE_FAILURE". With DETAIL, its flags, status and owner come first: the manual has no
 //! output of it, so their form is the project's own.
+//!
+//! ```text
+//! kd> bp nt!IofCallDriver "r $t0 = @rdx"; g
+//! nt!IofCallDriver:
+//! fffff800`0161a830 4883ec28        sub     rsp,28h
+//! kd> !irp @$t0
+//! Irp is active with 1 stacks 2 is current (= 0xfffffa800005ced8)
+//!  No Mdl: No System Buffer: Thread fffffa800005c040:  Irp is completed.
+//!      cmd  flg cl Device   File     Completion-Context
+//!  [N/A(0), N/A(0)]
+//!             0  0 00000000 fffffa800005cf20 00000000-00000000
+//!
+//!             Args: fffff88004ec1978 01000060 00000000 00000000
+//! ```
 
 use super::processes::next_value;
 use super::{ExecuteError, Flow};

@@ -21,6 +21,10 @@
 //! | `w` | only memory that may be written |
 //!
 //! `-v`, which finds objects by their virtual function tables, is not there.
+//!
+//! ```text
+//! kd> s -d nt!PoolHitTag-10 l8 ffffff0f
+//! ```
 
 use super::display::{Shape, write_line};
 use super::enter::{ascii, latin1, quoted, utf16};

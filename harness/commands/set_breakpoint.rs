@@ -16,6 +16,12 @@
 //! manual, "bp, bu, bm (Set Breakpoint)"; the lines of `bm` are its example's.
 //!
 //! Guest memory does not show the breakpoint. A second one at the same address redefines the first.
+//!
+//! ```text
+//! kd> bp nt!NtClose 2 "r rcx; gc"; bu later!Start; bl
+//!  0 e fffff800`01625070     0002 (0002) nt!NtClose "r rcx; gc"
+//!  1 eu                      0001 (0001) (later!Start)
+//! ```
 
 use super::breakpoint_options::{finish, next_number, next_options, set};
 use super::{ExecuteError, Flow};

@@ -17,6 +17,18 @@
 //! `kd [WORDS]` shows the words on the stack. "k, kb, kc, kd, kp, kP, kv (Display Stack Backtrace)" in the
 //! debugger's manual has the rules. A register context that `.trap` or `.cxr` has set is said above the
 //! stack, as sessions published by their authors have it.
+//!
+//! ```text
+//! kd> k 3
+//! Child-SP          RetAddr           Call Site
+//! fffff880`02f6dea8 fffff800`0162b771 nt!DbgBreakPoint
+//! fffff880`02f6deb0 fffff800`0161dde6 nt!PspStartInitialProcess+0xd1
+//! fffff880`02f6def0 fffff800`014d0009 nt!KiInitializeKernel+0x4f6
+//! kd> kn 2
+//!  # Child-SP          RetAddr           Call Site
+//! 00 fffff880`02f6dea8 fffff800`0162b771 nt!DbgBreakPoint
+//! 01 fffff880`02f6deb0 fffff800`0161dde6 nt!PspStartInitialProcess+0xd1
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

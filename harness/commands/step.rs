@@ -20,6 +20,17 @@
 //! A breakpoint on the way stops the guest; at the end of a step it does so without its commands, and its
 //! passes are not counted. `p` over a call in which the guest stops ends there. What `tb` shows of the
 //! branch, with an arrow, is left out: no output of it was found to go by.
+//!
+//! ```text
+//! kd> t
+//! nt!DbgBreakPoint+0x1:
+//! fffff800`014d0181 c3              ret
+//! kd> p 2
+//! nt!PspStartInitialProcess+0xd1:
+//! fffff800`0162b771 4c8b4b48        mov     r9,qword ptr [rbx+48h]
+//! nt!PspStartInitialProcess+0xd5:
+//! fffff800`0162b775 4c8b4728        mov     r8,qword ptr [rdi+28h]
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

@@ -7,6 +7,17 @@
 //!
 //! ".sympath (Set Symbol Path)" and ".reload (Reload Module)"; the lines are those of many published
 //! sessions of Windows 7's time, the first of them without the target's time and version.
+//!
+//! ```text
+//! kd> .sympath srv*symbols
+//! Symbol search path is: srv*symbols
+//! Expanded Symbol search path is: srv*symbols
+//! kd> .reload
+//! Loading Kernel Symbols
+//! ..
+//! Loading User Symbols
+//! ....
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;

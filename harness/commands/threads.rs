@@ -10,6 +10,26 @@
 //! Without flags they are 6. "!thread" in the debugger's manual has the rules and the form. Its lines about
 //! times, the device map and priorities of I/O and pages are left out, since this kernel's structures do
 //! not hold them. A thread that does not run is where `nt!KiSwapContext` has left it.
+//!
+//! ```text
+//! kd> !thread
+//! THREAD fffffa800005c040  Cid 0024.0028  Teb: 000007fffffdd000 Win32Thread: 0000000000000000 RUNNING on processor 1
+//! Not impersonating
+//! Owning Process            fffffa800005b900       Image:         NotMyfault.exe
+//! Attached Process          N/A            Image:         N/A
+//! Wait Start TickCount      0              Ticks: 0
+//! Context Switch Count      0              IdealProcessor: 1
+//! Win32 Start Address NotMyfault+0x2300 (0x00000000ff222300)
+//! Stack Init fffff88004ec1db0 Current fffff88004ec1db0
+//! Base fffff88004ec2000 Limit fffff88004ebc000 Call 0000000000000000
+//! Priority 8 BasePriority 8 PriorityDecrement 0
+//! Child-SP          RetAddr           : Args to Child                                                           : Call Site
+//! fffff880`02f6dea8 fffff800`0162b771 : fffff880`02f6df70 fffff800`0162f0a1 fffff800`00800000 00000000`0000014d : nt!DbgBreakPoint
+//! fffff880`02f6deb0 fffff800`0161dde6 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!PspStartInitialProcess+0xd1
+//! fffff880`02f6def0 fffff800`014d0009 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!KiInitializeKernel+0x4f6
+//! fffff880`02f6dfd0 00000000`00000000 : ????????`???????? ????????`???????? ????????`???????? ????????`???????? : nt!KiSystemStartup+0x9
+//!
+//! ```
 
 use super::processes::next_value;
 use super::{ExecuteError, Flow};

@@ -5,6 +5,14 @@
 //! `ub [ADDRESS [l COUNT]]`: the instructions in front of an address, eight without a count, 256 at most.
 //!
 //! "u, ub, uu (Unassemble)" in the debugger's manual has the rules.
+//!
+//! ```text
+//! kd> u nt!NtClose l3
+//! nt!NtClose:
+//! fffff800`01625070 56              push    rsi
+//! fffff800`01625071 53              push    rbx
+//! fffff800`01625072 4883ec28        sub     rsp,28h
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::address::Va;

@@ -4,6 +4,13 @@
 //! "vertarget (Show Target Computer Version)"; the lines are those of "0: kd> vertarget" in published
 //! sessions on Windows 7, without what this kernel does not say: its laboratory, the machine's name, and
 //! the time of day. The time that the system is up is the guest's.
+//!
+//! ```text
+//! kd> vertarget
+//! Windows 7 Kernel Version 7600 MP (2 procs) Free x64
+//! Kernel base = 0xfffff800`01450000 PsLoadedModuleList = 0xfffff800`0165b2e0
+//! System Uptime: 0 days 0:00:00.001
+//! ```
 
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
@@ -53,7 +60,12 @@ fn write_target(out: &mut dyn Write, session: &Session) -> fmt::Result {
         let base = lab.bases().kernel;
         writeln!(out, "Kernel base = 0x{base} PsLoadedModuleList = 0x{list}")?;
     }
-    let milliseconds = lab.machine().time() / 1_000_000;
+    write_uptime(out, session)
+}
+
+/// Writes for how long the guest has run, by its own clock.
+pub(super) fn write_uptime(out: &mut dyn Write, session: &Session) -> fmt::Result {
+    let milliseconds = session.lab().machine().time() / 1_000_000;
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
     let (minutes, hours) = (seconds / 60 % 60, seconds / 3600 % 24);
     writeln!(

@@ -1,14 +1,18 @@
-//! One line of input as the commands it holds.
+//! One line of input, or a block of a program, as the commands it holds.
 //!
-//! Commands are separated by `;`, which means nothing inside a quoted string:
+//! Commands are separated by `;`, which means nothing inside a quoted string or a block:
 //!
 //! ```
 //! use poolhit::debugger::command_line::commands;
 //!
-//! let line = r#"bp fffff800`014798f6 "k;g"; g; $$ and wait; * the end; bl"#;
+//! let line = r#"bp fffff800`014798f6 "k;g"; .if (1) { k; g }; $$ and wait; * the end; bl"#;
 //! let commands: Vec<&str> = commands(line).unwrap().collect();
-//! assert_eq!(commands, [r#"bp fffff800`014798f6 "k;g""#, "g"]);
+//! assert_eq!(commands, [r#"bp fffff800`014798f6 "k;g""#, ".if (1) { k; g }"]);
 //! ```
+
+mod blocks;
+
+pub(crate) use blocks::{JUMPS, next_block, next_parenthesis, skip_separators};
 
 /// The longest line that is taken, in bytes. The project's own limit: it bounds the work that one
 /// line of a script can ask for.
@@ -28,11 +32,15 @@ pub struct LineTooLong {
 /// The rules are the debugger's manual's:
 /// - `;` separates commands ("; (Command Separator)"), but not inside double quotes, where `\"`
 ///   is a quote that does not end the string. A string that is not closed reaches to the line's
-///   end.
+///   end. In script files that are run as one block, the end of a line is a `;` ("Run Script File").
+/// - A control flow token is one command with its blocks, whatever is in their braces ("Using
+///   Debugger Command Programs").
 /// - `*` at the start of a command makes the rest of the line a comment; `$$` one that ends at the
 ///   next `;` ("Comment Line Specifier", "Comment Specifier"). `$$<` and `$$>` are no comments but
 ///   run script files.
-/// - `as`, `aS`, `$<`, `$><` and `.sympath` take the rest of the line, semicolons included.
+/// - `as` with a text or `/c` or `/f`, `j`, `r $.u0=`, `$<`, `$><` and `.sympath` take the rest of the
+///   line, semicolons included ("as, aS (Set Alias)", "j (Execute If - Else)", "Using Aliases").
+/// - A quote in `.echo` and `aS` means something only as the text's first character ("Echo Comment").
 ///
 /// # Errors
 /// The line is longer than [`MAX_LINE_LENGTH`].
@@ -43,38 +51,37 @@ pub struct LineTooLong {
 /// assert_eq!(commands, ["r rax", "as x dd;k"]);
 /// ```
 pub fn commands(line: &str) -> Result<impl Iterator<Item = &str>, LineTooLong> {
-    Ok(commands_and_rest(line)?.map(|(command, _)| command))
-}
-
-/// The same, each with what is behind it.
-pub(crate) fn commands_and_rest(
-    line: &str,
-) -> Result<impl Iterator<Item = (&str, &str)>, LineTooLong> {
     if line.len() > MAX_LINE_LENGTH {
         return Err(LineTooLong { length: line.len() });
     }
     let mut rest = line;
     Ok(std::iter::from_fn(move || {
-        loop {
-            rest = rest.trim_start();
-            if rest.is_empty() || rest.starts_with('*') {
-                return None;
-            }
-            let is_comment = is_comment(rest);
-            let end = if takes_whole_line(rest) {
-                rest.len()
-            } else if is_comment {
-                rest.find(';').unwrap_or(rest.len())
-            } else {
-                command_end(rest)
-            };
-            let command = rest[..end].trim_end();
-            rest = rest.get(end + 1..).unwrap_or("");
-            if !is_comment && !command.is_empty() {
-                return Some((command, rest));
-            }
-        }
+        let (command, behind) = next_command(rest)?;
+        rest = behind;
+        Some(command)
     }))
+}
+
+/// The first command of a text, and what is behind it; none if only space and comments are left.
+pub(crate) fn next_command(text: &str) -> Option<(&str, &str)> {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ';');
+        if rest.is_empty() || rest.starts_with('*') {
+            return None;
+        }
+        if is_comment(rest) {
+            rest = &rest[rest.find([';', '\n']).unwrap_or(rest.len())..];
+            continue;
+        }
+        let (command, behind) = rest.split_at(command_end(rest));
+        // What an alias stands for ends in the spaces that are typed.
+        let command = match command.starts_with("as") || command.starts_with("aS") {
+            true => command,
+            false => command.trim_end(),
+        };
+        return Some((command, behind));
+    }
 }
 
 fn is_comment(command: &str) -> bool {
@@ -83,17 +90,51 @@ fn is_comment(command: &str) -> bool {
         .is_some_and(|rest| !rest.starts_with(['<', '>']))
 }
 
-fn takes_whole_line(command: &str) -> bool {
-    let word = command
+/// The index behind the command that `text` starts with.
+fn command_end(text: &str) -> usize {
+    if let Some(end) = blocks::end(text) {
+        return end;
+    }
+    let word = text
         .split_once(char::is_whitespace)
-        .map_or(command, |(word, _)| word);
-    matches!(word, "as" | "aS" | "aS/f" | ".sympath" | ".sympath+")
-        || word.starts_with("$<")
-        || word.starts_with("$><")
+        .map_or(text, |(word, _)| word);
+    let arguments = text[word.len()..].trim_start();
+    let whole = match word {
+        "as" => !["/e", "/ma", "/mu", "/msa", "/msu", "/x"].contains(&first_word(arguments)),
+        "r" => arguments.starts_with("$.u"),
+        "j" | "J" => true,
+        ".sympath" | ".sympath+" => true,
+        _ => {
+            let lower = |prefix: &str| word.starts_with(prefix);
+            lower("$<") || lower("$><") || lower("j(") || lower("r$.u")
+        }
+    };
+    if whole {
+        return text.len();
+    }
+    let quoted = match word {
+        ".echo" => Some(arguments),
+        "aS" => arguments
+            .split_once(char::is_whitespace)
+            .map(|(_, text)| text.trim_start()),
+        _ => return separator(text),
+    };
+    match quoted.and_then(|text| text.strip_prefix('"')) {
+        Some(inside) => {
+            let start = text.len() - inside.len();
+            let end = inside.find('"').map_or(text.len(), |end| start + end);
+            end + text[end..].find([';', '\n']).unwrap_or(text.len() - end)
+        }
+        None => text.find([';', '\n']).unwrap_or(text.len()),
+    }
+}
+
+fn first_word(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
 }
 
 /// The index of the `;` that ends a command, or the text's length.
-fn command_end(text: &str) -> usize {
+fn separator(text: &str) -> usize {
     let mut quoted = false;
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
@@ -101,7 +142,7 @@ fn command_end(text: &str) -> usize {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b';' if !quoted => return at,
+            b';' | b'\n' if !quoted => return at,
             _ => {}
         }
     }
@@ -131,8 +172,10 @@ mod tests {
             &[r#"bp a "bp b \"k;g\";g""#, "g"],
         );
         check(r#".echo "a\\";g"#, &[r#".echo "a\\""#, "g"]);
-        // Outside a string a backslash is a character like any other.
-        check(r#".echo \";g";k"#, &[r#".echo \";g""#, "k"]);
+        // Outside a string a backslash is a character like any other, and so is a quote in `.echo`.
+        check(r#"bp \";g";k"#, &[r#"bp \";g""#, "k"]);
+        check(r#".echo \";g"#, &[r#".echo \""#, "g"]);
+        check(r#".echo "a;b"c ; g"#, &[r#".echo "a;b"c"#, "g"]);
         check(r#"bp a "k;g"#, &[r#"bp a "k;g"#]);
         // The manual's example for both comments: shows eax and ebx, but not ecx.
         check(
@@ -145,6 +188,15 @@ mod tests {
         check("$<script;g", &["$<script;g"]);
         check("r @rax*2;g", &["r @rax*2", "g"]);
         check("asx;g", &["asx", "g"]);
+        check("as x a; b ", &["as x a; b "]);
+        check("as /x x 1; g", &["as /x x 1", "g"]);
+        check("aS x 1; g", &["aS x 1", "g"]);
+        check(r#"aS x "1; 2"; g"#, &[r#"aS x "1; 2""#, "g"]);
+        check("as /c x k; r", &["as /c x k; r"]);
+        check("j (1) 'k'; 'r'; g", &["j (1) 'k'; 'r'; g"]);
+        check("r $.u1=k; r;r", &["r $.u1=k; r;r"]);
+        check("k\nr\n\n; g", &["k", "r", "g"]);
+        check("$$ one\nr", &["r"]);
         // The manual's example for the separator.
         check(
             "g `:123`; ? poi(counter); g ",
@@ -177,7 +229,7 @@ mod tests {
         /// Commands without quotes come back as they were joined.
         #[test]
         fn joined_commands_split_again(
-            words in proptest::collection::vec("[b-z?.][a-z0-9 ]{0,8}[a-z]", 0..6),
+            words in proptest::collection::vec("[b-ik-z?][a-z0-9 ]{0,8}[a-z]", 0..6),
         ) {
             let line = words.join(";");
             let found: Vec<&str> = commands(&line).unwrap().collect();

@@ -1,6 +1,7 @@
 //! The debugger: a session over a lab, its breakpoints and stops, and how command lines,
 //! expressions and address ranges are read.
 
+pub mod alias;
 pub mod analysis;
 mod attachment;
 pub mod breakpoint;
@@ -18,14 +19,17 @@ pub mod exception;
 pub mod expression;
 mod linked_list;
 pub mod listing;
+pub(crate) mod log;
 pub(crate) mod printed;
 pub(crate) mod probes;
+pub mod progress;
 mod pseudo_register;
 pub mod range;
 pub mod register_name;
 pub mod registers;
 mod requests;
 mod run;
+pub(crate) mod scripting;
 pub mod search;
 pub mod search_strings;
 pub mod session;
@@ -37,6 +41,7 @@ pub mod steps;
 pub mod stop;
 pub mod string;
 mod symbol_files;
+pub mod target_text;
 
 pub use breakpoint::{Breakpoint, Breakpoints};
 pub use call_site::{CallSite, CallStack};

@@ -45,7 +45,10 @@ impl Session {
             }
             let limit = work.saturating_add(SLICE).min(budget_end).min(break_in_at);
             match self.lab.run(limit)? {
-                Exit::Limit => self.collect_printed(),
+                Exit::Limit => {
+                    self.collect_printed();
+                    self.progress.pass_slice(self.lab.machine().work());
+                }
                 exit if self.passes_event(&exit) => {}
                 exit => return Ok(exit),
             }

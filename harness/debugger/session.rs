@@ -4,6 +4,7 @@ use super::breakpoint::{BREAKPOINT_LIMIT, Breakpoints};
 use super::call_site::CallStack;
 use super::control::Control;
 use super::printed::Printed;
+use super::progress::Progressing;
 use super::state::State;
 use super::stop::{Stop, StopReason};
 use crate::address::Va;
@@ -108,6 +109,8 @@ pub struct Session {
     pub(super) source_lines: bool,
     /// What stands for the break-in key in a transcript, to be shown when it takes effect.
     pub(crate) break_in_echo: Option<&'static str>,
+    /// Who is told of a run under way.
+    pub(super) progress: Progressing,
     /// What is remembered between commands.
     pub(crate) state: State,
 }
@@ -144,6 +147,7 @@ impl Session {
             next_display: None,
             source_lines: false,
             break_in_echo: None,
+            progress: Progressing::default(),
             state: State::default(),
         }
     }
@@ -279,6 +283,7 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn go(&mut self) -> Result<Stop, SessionError> {
+        self.break_in.take();
         self.start_budget();
         let mut printed = String::new();
         let stop = loop {
@@ -298,8 +303,19 @@ impl Session {
 
     /// Starts the budget for several [`resume`](Session::resume)s.
     pub(crate) fn start_budget(&mut self) {
-        self.budget_end = Some(self.lab.machine().work().saturating_add(self.budget));
-        self.break_in.take();
+        let work = self.lab.machine().work();
+        self.budget_end = Some(work.saturating_add(self.budget));
+        self.progress.start(work);
+    }
+
+    /// The budget of a run, in bytes of code retired.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Whether someone has asked to break in; the request is gone then.
+    pub(crate) fn take_break_in(&self) -> bool {
+        self.break_in.take()
     }
 
     /// Ends what [`start_budget`](Session::start_budget) started; a break-in that was to come is
@@ -313,6 +329,7 @@ impl Session {
     /// Takes [`STOP_WORK`] from the budget in force.
     pub(crate) fn charge_stop(&mut self) {
         self.budget_end = self.budget_end.map(|end| end.saturating_sub(STOP_WORK));
+        self.progress.pass_stop();
     }
 
     /// Lets the guest go on to its next stop, under the budget in force.

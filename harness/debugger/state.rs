@@ -1,5 +1,6 @@
 //! What a session remembers between commands, and the guest knows nothing of.
 
+use super::scripting::Scripting;
 use crate::address::Va;
 use crate::guest::SymbolPath;
 
@@ -47,6 +48,8 @@ pub(crate) struct State {
     pub saved_hits: Vec<Va>,
     /// Where PDBs are looked for.
     pub symbol_path: SymbolPath,
+    /// The program of commands.
+    pub scripting: Scripting,
 }
 
 impl Default for State {
@@ -60,6 +63,7 @@ impl Default for State {
             display: "db",
             saved_hits: Vec::new(),
             symbol_path: SymbolPath::default(),
+            scripting: Scripting::default(),
         }
     }
 }

@@ -15,6 +15,8 @@ pub struct ConsoleOptions {
     /// A person types: the prompt is shown before each line is read. Otherwise the lines are a
     /// script, and each is shown behind the prompt once it is read.
     pub interactive: bool,
+    /// The first line that fails is the last.
+    pub strict: bool,
     /// The work after which a script's [`BREAK_IN_KEY`] takes effect, in bytes of code retired.
     pub break_in_after: u64,
 }
@@ -43,7 +45,7 @@ impl fmt::Write for Text<'_> {
 /// ```
 /// use poolhit::frontends::console::{ConsoleOptions, run};
 /// let mut session = poolhit::Session::new(poolhit::Lab::builder().build()?);
-/// let options = ConsoleOptions { interactive: false, break_in_after: 1000 };
+/// let options = ConsoleOptions { interactive: false, strict: false, break_in_after: 1000 };
 /// let mut out = Vec::new();
 /// let failed = run(&mut session, "? 2*8\nq\nk".as_bytes(), &mut out, options)?;
 /// assert_eq!(failed, 0);
@@ -100,6 +102,9 @@ pub fn run(
             Some(_) => {}
             None => failed += 1,
         }
+        if options.strict && failed > 0 {
+            return Ok(failed);
+        }
         out.flush()?;
     }
     if options.interactive {
@@ -126,10 +131,14 @@ pub(super) fn answer(
     // The key was for this line, even if nothing ran.
     session.end_run();
     match result {
+        // Lines of a script file that failed have left their errors.
+        Ok(Flow::Stay) if session.failed_lines() > 0 => Ok(None),
         Ok(flow) => Ok(Some(flow)),
         Err(ExecuteError::Output(error)) => Err(error),
         Err(error) => {
-            writeln!(out, "{}", error.below_prompt(width))?;
+            let text = format!("{}\n", error.below_prompt(width));
+            session.write_log(&text);
+            out.write_str(&text)?;
             Ok(None)
         }
     }

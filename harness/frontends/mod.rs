@@ -9,6 +9,7 @@ mod leak_format;
 mod leak_plan;
 pub mod leaks;
 pub mod options;
+pub mod prompt;
 pub mod transcript;
 
 pub use complain::complain;

@@ -3,6 +3,7 @@
 use super::complain::complain;
 use super::console::{self, ConsoleOptions};
 use super::demo as golden;
+use super::prompt;
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::guest::{
@@ -75,6 +76,8 @@ pub struct DebugOptions {
     pub budget: Option<u64>,
     /// The work after which a script's `<Ctrl+Break>` takes effect.
     pub break_in_after: Option<u64>,
+    /// Whether the first line that fails is the last.
+    pub strict: bool,
 }
 
 /// The work after which a script's break-in key takes effect if nothing else is said.
@@ -191,6 +194,7 @@ pub fn demo(out: &mut dyn Write) -> Result<usize, FrontendError> {
     let mut session = Session::new(Lab::builder().build()?);
     let options = ConsoleOptions {
         interactive: false,
+        strict: false,
         break_in_after: golden::BREAK_IN_AFTER,
     };
     Ok(console::run(
@@ -237,8 +241,9 @@ pub fn debug(
     if let Some(budget) = options.budget {
         session.set_budget(budget);
     }
-    let mut console = ConsoleOptions {
+    let console = ConsoleOptions {
         interactive: false,
+        strict: options.strict,
         break_in_after: options.break_in_after.unwrap_or(DEFAULT_BREAK_IN_AFTER),
     };
     let interactive = interactive && options.commands.is_none() && script.is_none();
@@ -273,13 +278,13 @@ pub fn debug(
         )?);
     }
     if interactive {
-        console.interactive = true;
         if options.budget.is_none() {
             // A person has Ctrl+C.
             session.set_budget(u64::MAX);
         }
         let break_in = session.break_in_handle();
         ctrlc::set_handler(move || break_in.request())?;
+        return prompt::run(&mut session, options.strict, out);
     }
     Ok(console::run(
         &mut session,

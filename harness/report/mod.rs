@@ -3,12 +3,14 @@
 pub mod date;
 pub mod exception;
 pub mod float;
+pub mod formats;
 pub mod json;
 pub mod leaks;
 pub mod location;
 pub mod objects;
 pub mod pool;
 pub mod pool_used;
+pub mod printf;
 pub mod processes;
 pub mod registers;
 pub mod stack;

@@ -90,6 +90,7 @@ fn a_scripts_break_key_reaches_a_loop() {
     let script = format!("g\n{BREAK_IN_KEY}\nk\n? @rip\n");
     let options = ConsoleOptions {
         interactive: false,
+        strict: false,
         break_in_after: 5000,
     };
     let mut out = Vec::new();

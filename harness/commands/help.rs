@@ -1,0 +1,53 @@
+//! `.hh COMMAND`: a command's page, with an example. `.hh`, `.help`: the commands' names, of `.help` those that
+//! start with a point.
+//!
+//! ".hh (Open HTML Help File)" and ".help (Meta-Command Help)" in the debugger's manual, whose window and whose
+//! lines these are not.
+//!
+//! ```text
+//! kd> .help
+//! .block .break .bugcheck .catch .continue .cxr .do .echo .effmach .else
+//! .elseif .elsif .exr .for .foreach .formats .frame .help .hh .if .leave
+//! .lines .logappend .logclose .logfile .logopen .printf .reload .sympath .time
+//! .trap .while
+//! ```
+
+use super::pages::page;
+use super::{ExecuteError, Flow, name_of, names};
+use crate::debugger::Session;
+use crate::debugger::cursor::Cursor;
+use std::fmt::{self, Write};
+
+pub(super) fn run<const META: bool>(
+    _session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let name = arguments.rest().trim();
+    if name.is_empty() {
+        write_names(out, names().filter(|name| !META || name.starts_with('.')))?;
+        return Ok(Flow::Stay);
+    }
+    let found = page(name).or_else(|| page(name_of(name)?));
+    let found = found.ok_or_else(|| ExecuteError::NoPage(name.to_string()))?;
+    out.write_str(&found.plain_text())?;
+    Ok(Flow::Stay)
+}
+
+/// Writes names in lines of at most 76 characters.
+fn write_names(out: &mut dyn Write, names: impl Iterator<Item = &'static str>) -> fmt::Result {
+    let mut column = 0;
+    for name in names {
+        if column > 0 && column + 1 + name.len() > 76 {
+            writeln!(out)?;
+            column = 0;
+        }
+        if column > 0 {
+            write!(out, " ")?;
+            column += 1;
+        }
+        write!(out, "{name}")?;
+        column += name.len();
+    }
+    writeln!(out)
+}
