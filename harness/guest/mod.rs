@@ -21,6 +21,7 @@ mod loaded;
 mod loader;
 mod make_watcher;
 mod module_list;
+mod outstanding;
 mod places;
 pub mod pool;
 mod processor;
@@ -48,6 +49,10 @@ pub use layout::Bases;
 pub use loaded::{Generation, ModuleImages, ModuleReader};
 pub use make_watcher::Watching;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
+pub(crate) use outstanding::listed;
+pub use outstanding::{
+    DeviceUse, OUTSTANDING_LIMIT, OutstandingRequest, UnloadedDriver, major_function_name,
+};
 pub use providers::{ListedImport, list_imports};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
 pub use requests::{
