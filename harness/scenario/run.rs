@@ -261,7 +261,7 @@ impl Run<'_> {
         }
         self.lab.unload_driver().map_err(RunError::Unload)?;
         match self.is_driver_loaded() {
-            true => Err(RunError::StillLoaded),
+            true => Err(RunError::StillLoaded(self.lab.device_uses())),
             false => Ok(()),
         }
     }

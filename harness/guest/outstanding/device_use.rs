@@ -82,6 +82,9 @@ impl fmt::Display for DeviceUse {
 
 /// The lines of a text about these devices, each with a line's end in front.
 pub(crate) fn listed(uses: &[DeviceUse]) -> String {
+    if uses.is_empty() {
+        return "\n    none of its devices is in use: somebody refers to its driver object".into();
+    }
     let lines = uses.iter().take(SHOWN).map(|one| format!("\n    {one}"));
     let mut text: String = lines.collect();
     if let more @ 1.. = uses.len().saturating_sub(SHOWN) {
