@@ -54,7 +54,7 @@ impl RunEnd {
         }
     }
 
-    /// A run that was stopped for a reason that has no place in the guest. Of several lines, the first.
+    /// A run that was stopped for a reason that has no place in the guest. Lines become one.
     ///
     /// ```
     /// use poolhit::{Lab, leaks::RunEnd};
@@ -65,12 +65,7 @@ impl RunEnd {
     /// ```
     pub fn stopped(reason: &str) -> RunEnd {
         RunEnd::Stopped(Box::new(RunStop {
-            reason: reason
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_end_matches(':')
-                .to_owned(),
+            reason: in_one_line(reason),
             step: None,
             bug_check: None,
             place: None,
@@ -183,7 +178,36 @@ impl Lab {
     }
 }
 
+/// The lines of a text one behind the other.
+fn in_one_line(text: &str) -> String {
+    let mut line = String::new();
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        line.push_str(match line.chars().last() {
+            None => "",
+            Some(':') => " ",
+            Some(_) => "; ",
+        });
+        line.push_str(part);
+    }
+    line
+}
+
 fn unloaded_at(lab: &Lab, address: Va) -> Option<(String, u64)> {
     let place = lab.unloaded_driver_at(address)?;
     Some((format!("<Unloaded_{}>", place.name), place.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_one_line;
+
+    #[test]
+    fn lines_become_one() {
+        assert_eq!(
+            in_one_line("still loaded:\n    a: b\n    c"),
+            "still loaded: a: b; c"
+        );
+        assert_eq!(in_one_line("\n one \r\n"), "one");
+        assert_eq!(in_one_line(""), "");
+    }
 }

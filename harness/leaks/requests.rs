@@ -137,7 +137,13 @@ fn grouped(
     let mut groups: Vec<RequestReport> = Vec::new();
     let mut places = BTreeMap::new();
     for (why, request) in leaked {
-        let kind = (why, request.device, request.major, request.minor, request.ioctl);
+        let kind = (
+            why,
+            request.device,
+            request.major,
+            request.minor,
+            request.ioctl,
+        );
         let place = *places.entry(kind).or_insert_with(|| {
             let near = modules.nearest(request.dispatch);
             groups.push(RequestReport {

@@ -134,7 +134,7 @@ impl fmt::Display for OutstandingRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.is_pending {
             true => "pending in",
-            false => "with",
+            false => "not completed by",
         };
         write!(f, "{} {state} {} (", self.function(), shown(&self.driver))?;
         match self.device_name.is_empty() {

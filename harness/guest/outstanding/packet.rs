@@ -72,9 +72,8 @@ impl Packet {
             return Ok(None);
         }
         let at = field(SIZE + u64::from(current - 1) * LOCATION_SIZE);
-        let word = |number: u64| {
-            memory.read_u64(at.wrapping_add(location::PARAMETERS + number * 8))
-        };
+        let word =
+            |number: u64| memory.read_u64(at.wrapping_add(location::PARAMETERS + number * 8));
         let control = memory.read_u8(at.wrapping_add(location::CONTROL))?;
         let file = memory.read_va(field(field::ORIGINAL_FILE))?;
         Ok(Some(Packet {

@@ -1,8 +1,8 @@
 //! Drivers that have been unloaded: `nt!MmUnloadedDrivers`, which the debugger's `lm` lists too.
 
 use crate::address::Va;
-use crate::guest::{BugCheck, Lab};
 use crate::guest::module_list::read_unicode_string;
+use crate::guest::{BugCheck, Lab};
 use crate::memory::ReadMemory;
 use std::fmt;
 

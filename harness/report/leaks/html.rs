@@ -90,7 +90,10 @@ fn requests(page: &mut String, report: &LeakReport) {
     for kind in &report.requests {
         page.push_str("<tr>");
         number(page, kind.count);
-        let line = kind.source.as_ref().map(|line| format!(" [{}]", source(line)));
+        let line = kind
+            .source
+            .as_ref()
+            .map(|line| format!(" [{}]", source(line)));
         let first = kind.irps.first().map(|irp| irp.address.to_string());
         let cells = [
             kind.function.clone(),

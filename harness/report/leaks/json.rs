@@ -163,7 +163,11 @@ fn unload(unload: &Unload) -> JsonValue {
         ("left", held(unload.left)),
         ("pool_calls", unload.calls.into()),
     ];
-    keys.extend(unload.bug_check().map(|check| ("bug_check", bug_check(check))));
+    keys.extend(
+        unload
+            .bug_check()
+            .map(|check| ("bug_check", bug_check(check))),
+    );
     JsonValue::Object(keys)
 }
 
@@ -178,7 +182,10 @@ fn end(end: &RunEnd) -> JsonValue {
     let Some(stop) = end.stop() else {
         return JsonValue::Object(vec![("kind", "complete".into())]);
     };
-    let mut keys: Keys = vec![("kind", "stopped".into()), ("reason", (&*stop.reason).into())];
+    let mut keys: Keys = vec![
+        ("kind", "stopped".into()),
+        ("reason", (&*stop.reason).into()),
+    ];
     keys.extend(stop.step.as_deref().map(|step| ("step", step.into())));
     keys.extend(stop.bug_check.map(|check| ("bug_check", bug_check(check))));
     keys.extend(stop.place.as_ref().map(|place| ("place", frame(place))));
