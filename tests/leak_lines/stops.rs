@@ -91,20 +91,20 @@ fn a_bug_check_is_no_test_passed() {
     assert_no_leaks!(lab, "Tst*");
 }
 
-/// The driver's own function that completes requests does nothing but return.
+/// The driver's routine does nothing but return success.
 #[test]
 fn a_forgotten_request_has_its_routines_line() {
     let mut lab = lab();
     let device = lab.open_device(DEVICE).unwrap();
-    let complete = symbol(&lab, "Complete");
+    let routine = symbol(&lab, "LeakyDeviceControl");
     let mut code = [0; 3];
-    lab.machine().read(complete, &mut code).unwrap();
-    // mov eax, edx; ret
+    lab.machine().read(routine, &mut code).unwrap();
+    // xor eax, eax; ret
     lab.machine_mut()
-        .write(complete, &[0x89, 0xd0, 0xc3])
+        .write(routine, &[0x31, 0xc0, 0xc3])
         .unwrap();
     error_path(&mut lab, device);
-    lab.machine_mut().write(complete, &code).unwrap();
+    lab.machine_mut().write(routine, &code).unwrap();
     let report = lab.leaks().unwrap();
     let [kind] = &report.requests[..] else {
         panic!("{report}");
