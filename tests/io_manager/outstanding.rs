@@ -1,10 +1,11 @@
 //! Requests that are on their way, who keeps a driver loaded, and drivers that have gone, as values.
 
 use crate::guest::*;
-use poolhit::Lab;
 use poolhit::address::Va;
-use poolhit::guest::{FileHandle, OUTSTANDING_LIMIT, Request, RequestStop};
+use poolhit::guest::{FileHandle, OUTSTANDING_LIMIT, Request, RequestError, RequestStop};
+use poolhit::leaks::{LeakFilter, RequestFault};
 use poolhit::memory::{ReadMemory, WriteMemory};
+use poolhit::{Lab, Session};
 use proptest::prelude::*;
 
 const NOT_PENDED: u32 = 1;
@@ -184,9 +185,92 @@ fn a_bug_check_names_the_driver_that_has_gone() {
     assert_eq!(at, place.to_string());
 }
 
+fn tracked() -> Lab {
+    let lab = Lab::builder().driver(driver(0, 0)).requester();
+    lab.track_leaks().build().unwrap()
+}
+
+#[test]
+fn a_request_that_outlives_its_thread_is_leaked() {
+    let mut lab = tracked();
+    let handle = open_overlapped(&mut lab, "IoTest");
+    forget(&mut lab, handle, PENDED);
+    assert_eq!(lab.leaks().unwrap().requests, []);
+    let error = lab.request_within(&Request::Exit { code: 7 }, 1 << 32);
+    assert!(matches!(error, Err(RequestError::Ended(7))), "{error:?}");
+    assert_eq!(lab.outstanding_requests(), []);
+    let report = lab.leaks().unwrap();
+    let [kind] = &report.requests[..] else {
+        panic!("{report}");
+    };
+    assert_eq!((kind.why, kind.count), (RequestFault::ThreadEnded, 1));
+    assert!(!report.is_clean());
+}
+
+/// While the driver is about to cancel what is pending, nothing of that has leaked; nor has what it makes
+/// itself, and frees when it is done.
+#[test]
+fn what_is_being_cancelled_is_not_leaked() {
+    let mut session = Session::new(tracked());
+    let open = Request::Open {
+        name: r"\\.\IoTest",
+        access: 0xc000_0000,
+        overlapped: true,
+    };
+    let handle = session.request(&open).unwrap().handle.unwrap();
+    let wanted = Pend {
+        way: BY_QUEUE,
+        microseconds: 0,
+        status: 0,
+        value: 0,
+    };
+    let pend = wanted.bytes();
+    let pend = Request::ioctl(handle, code(PEND, BUFFERED), &pend, 0);
+    session.request(&pend).unwrap();
+    let at = session.resolve("nt!IoCsqRemoveNextIrp").unwrap();
+    session.set_breakpoint(at, "").unwrap();
+    session.request(&Request::Close { handle }).unwrap_err();
+    let [request] = &session.lab().outstanding_requests()[..] else {
+        panic!("{:?}", session.lab().outstanding_requests());
+    };
+    assert!(request.is_file_closed && request.is_pending);
+    assert_eq!(session.leaks().unwrap().requests, []);
+    session.clear_breakpoint(0).unwrap();
+    session.resume_request().unwrap();
+    assert_eq!(session.lab().outstanding_requests(), []);
+    assert_eq!(session.leaks().unwrap().requests, []);
+}
+
+#[test]
+fn requests_are_their_drivers() {
+    let mut lab = tracked();
+    let handle = open(&mut lab, "IoTest");
+    forget(&mut lab, handle, NOT_PENDED);
+    let count = |driver: Option<&str>, tags: Option<&str>| {
+        let filter = LeakFilter {
+            driver: driver.map(str::to_owned),
+            tags: tags.map(|tags| tags.parse().unwrap()),
+            kernel: false,
+        };
+        lab.leaks_of(&filter).unwrap().request_count()
+    };
+    assert_eq!(count(None, None), 1);
+    assert_eq!(count(Some("IOTEST.sys"), None), 1);
+    assert_eq!(count(Some("iotest"), Some("Irp?")), 1);
+    assert_eq!(count(Some("iotest"), Some("Leak")), 0);
+    assert_eq!(count(Some("nt"), None), 0);
+    let text = lab.leaks().unwrap().to_string();
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        poolhit::assert_no_leaks!(lab);
+    }));
+    let failed = failed.unwrap_err();
+    let message = failed.downcast_ref::<String>().unwrap();
+    assert!(message.contains(&text), "{message}");
+}
+
 /// A lab with requests of all kinds, and where the structures are that lead to them.
 fn busy() -> (Lab, Vec<Va>) {
-    let mut lab = lab();
+    let mut lab = tracked();
     let handle = open_overlapped(&mut lab, "IoTest");
     let closed = open_overlapped(&mut lab, "IoTestDirect");
     for (handle, way) in [
@@ -248,6 +332,8 @@ fn broken_memory_is_read_to_an_end() {
             prop_assert!(!one.to_string().contains('\n'));
         }
         lab.unloaded_driver_at(lab.bases().driver);
+        let report = lab.leaks().unwrap();
+        prop_assert!(report.request_count() <= 2 * OUTSTANDING_LIMIT as u64);
         Ok(())
     });
     done.unwrap();
