@@ -5,7 +5,7 @@ use super::leak_format::LeakFormat;
 use super::leak_plan::Plan;
 use super::options::FrontendError;
 use crate::guest::{Lab, LabError, NtStatus, Win32Error};
-use crate::leaks::LeakError;
+use crate::leaks::{LeakError, RunEnd};
 use crate::scenario::{Outcome, RunError, Scenario, ScenarioError, Step};
 use crate::tag::PatternError;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -144,16 +144,25 @@ pub fn leaks(options: &LeaksOptions, out: &mut dyn Write) -> Result<bool, LeaksE
         options.output.iter().map(form).collect::<Result<_, _>>()?;
     let plan = Plan::new(options)?;
     let booted = plan.builder(options)?.boot()?;
+    let is_stopped = booted.stopped.is_some();
     let (lab, done) = match booted.stop_error() {
         None => run(&plan, booted.lab),
         Some(error) => stopped(booted.lab, error),
     };
-    let (report, done) = match (lab.leaks_of(&plan.filter), done) {
+    let (mut report, done) = match (lab.leaks_of(&plan.filter), done) {
         (Ok(report), done) => (report, done),
         // What stopped it may be why there is nothing to tell.
         (Err(_), Err(error)) => return Err(error),
         (Err(error), Ok(())) => return Err(error.into()),
     };
+    match &done {
+        Err(LeaksError::Run(error)) => report.end = error.end(&lab),
+        Err(LeaksError::Frontend(FrontendError::Lab(error))) => {
+            report.end = boot_end(&lab, error, is_stopped);
+        }
+        // A request that failed has not stopped the run.
+        _ => {}
+    }
     let root = options.source_root.as_deref();
     let mut written = Ok(());
     for (path, format) in files {
@@ -181,6 +190,16 @@ fn stopped(mut lab: Lab, error: LabError) -> (Lab, Result<(), LeaksError>) {
         tracker.mark_started();
     }
     (lab, Err(error.into()))
+}
+
+/// The end of a run that did not come to the program's requests: stopped on its way, with the stack there,
+/// or without its driver.
+fn boot_end(lab: &Lab, error: &LabError, is_stopped: bool) -> RunEnd {
+    match error {
+        LabError::Unprovided { used, .. } => lab.stopped_here(&used.to_string()),
+        LabError::Boot { what, .. } if is_stopped => lab.stopped_here(what),
+        error => RunEnd::stopped(&error.to_string()),
+    }
 }
 
 fn run(plan: &Plan, mut lab: Lab) -> (Lab, Result<(), LeaksError>) {

@@ -2,10 +2,12 @@
 
 use super::lab::Lab;
 use super::loaded::ModuleImages;
-use crate::address::Va;
+use super::outstanding::shown;
+use crate::address::{CodeAddress, Va};
 use crate::registers::Registers;
 use crate::stack::walk::walk;
 use crate::symbols::Modules;
+use std::collections::BTreeMap;
 
 /// Of a deep stack an error shows so many frames at its top, and so many at its end: where the guest is, and
 /// how it came there.
@@ -29,19 +31,35 @@ impl Lab {
         };
         let walk = walk(start, self.machine(), &images, WALKED);
         let addresses: Vec<_> = walk.frames.iter().map(|it| it.code.address()).collect();
+        let codes = walk.frames.iter().map(|it| (it.code.address(), it.code));
+        let codes: BTreeMap<Va, CodeAddress> = codes.collect();
         let is_driver = |at: &Va| {
             let module = modules.containing(*at);
             module.is_some_and(|module| module.base() == self.bases().driver)
         };
-        let lines = shown(&addresses, is_driver).into_iter();
+        let lines = both_ends(&addresses, is_driver).into_iter();
         let texts = lines.map(|line| match line {
-            Line::Place(at) => match modules.nearest(at) {
-                Some(near) => near.to_string(),
-                None => format!("0x{at}"),
-            },
+            Line::Place(at) => self.place(codes[&at], modules),
             Line::LeftOut(count) => format!("... {count} more ..."),
         });
         texts.collect()
+    }
+
+    /// Where code is, in a driver with its source line.
+    fn place(&self, code: CodeAddress, modules: &Modules) -> String {
+        let at = code.address();
+        let Some(near) = modules.nearest(at) else {
+            return match self.unloaded_driver_at(at) {
+                Some(place) => place.to_string(),
+                None => format!("0x{at}"),
+            };
+        };
+        // The kernel's own sources say nothing to whoever wrote the driver.
+        let is_driver = at.is_kernel() && near.module.base() != self.bases().kernel;
+        match modules.line_of(code).filter(|_| is_driver) {
+            Some(line) => format!("{near} [{}]", shown(&line.to_string())),
+            None => near.to_string(),
+        }
     }
 }
 
@@ -52,7 +70,7 @@ enum Line {
 }
 
 /// What is shown of a stack: both ends, and the driver's innermost frame wherever it is.
-fn shown(addresses: &[Va], is_driver: impl Fn(&Va) -> bool) -> Vec<Line> {
+fn both_ends(addresses: &[Va], is_driver: impl Fn(&Va) -> bool) -> Vec<Line> {
     let (innermost, rest) = addresses.split_at(addresses.len().min(INNERMOST));
     let (middle, outermost) = rest.split_at(rest.len().saturating_sub(OUTERMOST));
     let places = |part: &[Va]| part.iter().copied().map(Line::Place).collect::<Vec<_>>();
@@ -85,7 +103,7 @@ mod tests {
     /// The lines for so many frames, numbered from 0, with the driver's.
     fn lines(count: u64, drivers: &[u64]) -> Vec<Line> {
         let addresses: Vec<_> = (0..count).map(Va).collect();
-        shown(&addresses, |at| drivers.contains(&at.0))
+        both_ends(&addresses, |at| drivers.contains(&at.0))
     }
 
     fn frames(numbers: std::ops::Range<u64>) -> Vec<Line> {

@@ -5,14 +5,11 @@ use super::driver_set::DriverSet;
 use super::error::LeakError;
 use super::limits::LedgerLimits;
 use super::report::{Choice, LeakFilter, LeakReport, add_refused_free, report};
-use super::source::find_driver_lines;
 use super::tracker::LeakTracker;
 use super::unload::Unload;
 use crate::address::Va;
-use crate::debugger::{CallStack, Session};
-use crate::guest::{BugCheck, Lab, LabBuilder, ModuleImages};
-use crate::hits::FRAME_LIMIT;
-use crate::stack::walk::walk;
+use crate::debugger::Session;
+use crate::guest::{BugCheck, Lab, LabBuilder};
 
 /// The longest part of a name that an error quotes, in characters.
 const QUOTED: usize = 64;
@@ -113,16 +110,13 @@ impl Lab {
         if report.drivers.is_empty() {
             report.drivers.push(self.driver_without_calls());
         }
-        if let Some(block) = self.bug_check().and_then(block_freed_again) {
-            let machine = self.machine();
-            let images = ModuleImages {
-                modules: &modules,
-                return_landing: machine.return_landing(),
-            };
-            let walk = walk(&machine.registers(), machine, &images, FRAME_LIMIT);
-            let mut stack = CallStack::name(walk, &modules);
-            find_driver_lines(&mut stack, &modules, self.bases().kernel);
-            add_refused_free(&mut report, tracker, block, stack);
+        report.requests = self.leaked_requests(tracker, filter);
+        if let Some(check) = self.bug_check() {
+            report.end = self.stopped_here("");
+            let stack = report.end.stop().and_then(|stop| stop.stack.clone());
+            if let (Some(block), Some(stack)) = (block_freed_again(check), stack) {
+                add_refused_free(&mut report, tracker, block, stack);
+            }
         }
         Ok(report)
     }

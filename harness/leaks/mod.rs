@@ -17,6 +17,9 @@
 //! The test fails, and shows the tags, the bytes and the stacks. [`report::leaks`](crate::report::leaks)
 //! writes the same as text, JSON, HTML, flame graphs and profiles.
 //!
+//! A request that a driver never completes leaks, too: one that it has neither completed nor marked
+//! pending, and one that is pending still when the last handle to its file is closed.
+//!
 //! What drivers leave in their lookaside lists is outstanding until the lists are deleted, and what
 //! the kernel allocates for a driver's calls (a device, a symbolic link) belongs to the driver, too.
 //!
@@ -27,6 +30,7 @@ mod account;
 mod bad_free;
 mod callers;
 mod driver_set;
+mod end;
 mod error;
 mod freed;
 mod growth;
@@ -37,6 +41,7 @@ mod ledger;
 mod limits;
 mod path;
 mod report;
+mod requests;
 mod source;
 mod timeline;
 mod tracker;
@@ -46,6 +51,7 @@ pub use account::{Account, Held, LARGEST_BLOCK, Pools, SIZES, Sizes, Totals};
 pub use bad_free::{BadFree, BadFreeKind, LastFree};
 pub use callers::Driver;
 pub use driver_set::DriverSet;
+pub use end::{RunEnd, RunStop};
 pub use error::LeakError;
 pub use growth::{Growth, WINDOWS};
 pub use ledger::Ledger;
@@ -54,6 +60,7 @@ pub use path::{CallPath, LiveBlock, PoolCall, TagAccount};
 pub use report::{
     BLOCKS_LISTED, BadFreeReport, LeakFilter, LeakReport, ModuleReport, PathReport, TagReport,
 };
+pub use requests::{LeakedIrp, RequestFault, RequestReport};
 pub use timeline::POINTS;
 pub use tracker::LeakTracker;
 pub use unload::Unload;

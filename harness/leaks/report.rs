@@ -4,10 +4,12 @@ use super::account::{Account, Held, Totals};
 use super::bad_free::BadFreeKind;
 use super::callers::Driver;
 use super::driver_set::DriverSet;
+use super::end::RunEnd;
 use super::growth::Growth;
 use super::ledger::Ledger;
 use super::limits::Lost;
 use super::path::LiveBlock;
+use super::requests::RequestReport;
 use super::source::find_driver_lines;
 use super::tracker::LeakTracker;
 use super::unload::Unload;
@@ -125,6 +127,11 @@ pub struct LeakReport {
     pub bad_frees: Vec<BadFreeReport>,
     /// The number of all of those, of whatever driver and tag.
     pub bad_free_count: u64,
+    /// The requests that were made to a driver and that it will never complete, by kind. They are leaked,
+    /// too, though none of their memory is the driver's.
+    pub requests: Vec<RequestReport>,
+    /// How the run ended.
+    pub end: RunEnd,
     /// How many repetitions have been marked.
     pub repeats: u64,
     /// The number of all pool calls, the kernel's own too.
@@ -154,7 +161,19 @@ impl LeakReport {
         self.paths.iter().filter(|path| path.leaked.blocks > 0)
     }
 
-    /// Whether nothing has leaked, and nothing was freed that was not allocated.
+    /// How many [requests](LeakReport::requests) have leaked.
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().track_leaks().build()?;
+    /// assert_eq!(lab.leaks()?.request_count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn request_count(&self) -> u64 {
+        self.requests.iter().map(|kind| kind.count).sum()
+    }
+
+    /// Whether no memory and no request has leaked, and nothing was freed that was not allocated. Of a run
+    /// that was [stopped](LeakReport::end) that says nothing of what would have come.
     ///
     /// ```
     /// let lab = poolhit::Lab::builder().track_leaks().build()?;
@@ -162,7 +181,7 @@ impl LeakReport {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_clean(&self) -> bool {
-        self.leaked == Held::default() && self.bad_free_count == 0
+        self.leaked == Held::default() && self.bad_free_count == 0 && self.requests.is_empty()
     }
 
     /// Whether all allocations are in it. Those that the ledger had no room for, and those that never
@@ -273,6 +292,8 @@ pub(super) fn report(
         tags: tags(ledger, choice, &leaked_by_tag),
         paths,
         bad_free_count: ledger.bad_free_count(),
+        requests: Vec::new(),
+        end: RunEnd::Complete,
         repeats: ledger.repeats(),
         calls: ledger.calls(),
         work,

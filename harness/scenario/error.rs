@@ -4,8 +4,10 @@ use super::MOST_HANDLES;
 use super::held::Missing;
 use super::outcome::Place;
 use super::step::shown;
-use crate::guest::{DriverCallError, NtStatus, RequestError, Win32Error};
-use crate::leaks::LeakError;
+use crate::guest::{
+    DeviceUse, DriverCallError, Lab, NtStatus, RequestError, Stopped, Win32Error, listed,
+};
+use crate::leaks::{LeakError, RunEnd};
 
 /// Why a scenario was not done to its end.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +89,52 @@ pub enum RunError {
     /// The driver cannot be unloaded.
     #[error("unload: the driver has no DriverUnload")]
     NoUnload,
-    /// The driver was asked to unload, and is still there.
-    #[error("unload: the driver is still loaded: somebody uses its devices")]
-    StillLoaded,
+    /// The driver was asked to unload, and is still there: what keeps it.
+    #[error("unload: the driver is still loaded:{}", listed(.0))]
+    StillLoaded(Vec<DeviceUse>),
     /// The lab does not track leaks.
     #[error(transparent)]
     Leaks(#[from] LeakError),
+}
+
+impl RunError {
+    /// What stopped the guest, if something did.
+    ///
+    /// ```
+    /// assert!(poolhit::scenario::RunError::NoUnload.stopped().is_none());
+    /// ```
+    pub fn stopped(&self) -> Option<&Stopped> {
+        match self {
+            RunError::Request { source, .. } => source.stopped(),
+            RunError::Device { source, .. } | RunError::Unload(source) => source.stopped(),
+            _ => None,
+        }
+    }
+
+    /// How the run ended, for the [report](crate::leaks::LeakReport::end): with where the guest stands and
+    /// the stack, if something stopped it. The lab is as the run left it.
+    ///
+    /// ```
+    /// use poolhit::{Lab, scenario::Scenario};
+    /// let scenario = Scenario { steps: vec!["0x222004".parse()?], budget: Some(4000), ..Scenario::default() };
+    /// let mut lab = Lab::builder().requester().track_leaks().build()?;
+    /// let error = scenario.run(&mut lab, |_| ()).unwrap_err();
+    /// let mut report = lab.leaks()?;
+    /// report.end = error.end(&lab);
+    /// let text = report.to_string();
+    /// assert!(text.contains(": stopped: no end after 4000 bytes of code at "), "{text}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn end(&self, lab: &Lab) -> RunEnd {
+        let Some(stopped) = self.stopped() else {
+            return RunEnd::stopped(&self.to_string());
+        };
+        let end = lab.stopped_by(stopped);
+        match self {
+            RunError::Request { place, step, .. } => end.in_step(&format!("{place}: {step}")),
+            RunError::Device { place, .. } => end.in_step(&format!("{place}: opening or closing")),
+            RunError::Unload(_) => end.in_step("unload"),
+            _ => end,
+        }
+    }
 }

@@ -279,7 +279,7 @@ impl Run<'_> {
             return Err(RunError::NoUnload);
         }
         self.lab.unload_driver().map_err(|error| match error {
-            DriverCallError::StillLoaded => RunError::StillLoaded,
+            DriverCallError::StillLoaded => RunError::StillLoaded(self.lab.device_uses()),
             error => RunError::Unload(error),
         })
     }

@@ -8,6 +8,7 @@ mod guest;
 mod lists;
 mod misuse;
 mod model;
+mod outstanding;
 mod pending;
 mod plug_and_play;
 mod rules;

@@ -5,4 +5,5 @@ mod formats;
 mod hostile;
 mod passing;
 mod reports;
+mod stops;
 mod table;

@@ -2,9 +2,10 @@
 
 use poolhit::address::Va;
 use poolhit::debugger::{CallSite, CallStack};
+use poolhit::guest::BugCheck;
 use poolhit::leaks::{
-    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LiveBlock, Lost, ModuleReport,
-    PathReport, TagReport, Unload,
+    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LiveBlock, Lost,
+    ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, RunStop, TagReport, Unload,
 };
 use poolhit::report::leaks;
 use poolhit::stack::frame::FrameTrust;
@@ -103,9 +104,39 @@ fn with_names(names: &[impl AsRef<str>]) -> LeakReport {
             sequence: 5,
             stack: Some(stack.clone()),
             freed_before: Some((4, Some(stack.clone()))),
-            allocated: Some(stack),
+            allocated: Some(stack.clone()),
         }],
         bad_free_count: 2,
+        requests: vec![RequestReport {
+            why: RequestFault::FileClosed,
+            major: 14,
+            minor: 0,
+            ioctl: Some(u32::MAX),
+            function: name(0),
+            driver: name(1),
+            device: name(0),
+            routine: name(1),
+            source: Some(SourceLine {
+                file: name(0),
+                line: u32::MAX,
+                column: None,
+            }),
+            count: u64::MAX,
+            irps: vec![LeakedIrp {
+                address: Va(0x6000),
+                made: Some((3, u64::MAX)),
+            }],
+        }],
+        end: RunEnd::Stopped(Box::new(RunStop {
+            reason: name(0),
+            step: Some(name(1)),
+            bug_check: Some(BugCheck {
+                code: 0x3b,
+                parameters: [u64::MAX; 4],
+            }),
+            place: Some(stack.frames[0].clone()),
+            stack: Some(stack),
+        })),
         repeats: 4,
         calls: 10,
         work: 1000,
@@ -174,7 +205,7 @@ fn check(names: &[impl AsRef<str>]) {
     );
 
     let github = leaks::to_github(&report);
-    assert!(is_text(&github) && github.lines().count() == 1);
+    assert!(is_text(&github) && github.lines().count() == 3);
     let command = github.strip_prefix("::error ").unwrap();
     let (properties, _) = command.split_once("::").unwrap();
     assert!(!properties.contains(':'), "{properties}");

@@ -32,7 +32,13 @@ fn a_driver_that_hangs_is_status_2_with_its_stack_and_the_report() {
     ]));
     assert_eq!(status, 2);
     assert!(
-        out.starts_with("hostile.sys leaks 64 bytes in 1 block"),
+        out.starts_with(
+            "hostile.sys: stopped: no end after 67108864 bytes of code at hostile!HostileAct+0x"
+        ),
+        "{out}"
+    );
+    assert!(
+        out.contains("; until then it leaks 64 bytes in 1 block, by 1 code path.\n"),
         "{out}"
     );
     let json = fs::read_to_string(file).unwrap();
@@ -54,7 +60,10 @@ fn a_budget_ends_it_sooner() {
     let hostile = prebuilt("hostile.sys");
     let (status, out, errors) = texts(run(&[&hostile, "--ioctl", &hang, "--budget", "1000000"]));
     assert_eq!(status, 2);
-    assert!(out.starts_with("hostile.sys: nothing leaked"), "{out}");
+    assert!(
+        out.starts_with("hostile.sys: stopped: no end after 1000000 bytes of code at hostile!"),
+        "{out}"
+    );
     assert!(errors.contains("no end after 1000000 bytes"), "{errors}");
 }
 
@@ -71,7 +80,10 @@ fn a_bad_free_is_in_the_report_of_the_run_that_it_stops() {
     let (status, out, errors) = texts(run(&[&[&*hostile][..], &steps].concat()));
     assert_eq!(status, 2);
     assert!(errors.contains("BAD_POOL_CALLER"), "{errors}");
-    assert!(out.starts_with("hostile.sys: nothing leaked"), "{out}");
+    assert!(
+        out.starts_with("hostile.sys: stopped: bug check 0x000000c2 BAD_POOL_CALLER (0x7, "),
+        "{out}"
+    );
     let bad = &out[out.find("\nBad free: block ").expect(&out)..];
     for text in [
         ", freed a second time",
@@ -96,7 +108,10 @@ fn an_unprovided_import_ends_it() {
     fs::write(&file, bytes).unwrap();
     let (status, out, errors) = texts(run(&[file.to_str().unwrap()]));
     assert_eq!(status, 2);
-    assert!(out.starts_with("my.sys: nothing leaked; "), "{out}");
+    assert!(out.starts_with("my.sys: stopped: "), "{out}");
+    let first = out.lines().next().unwrap();
+    assert!(first.contains("XxXreateSymbolicLink is called"), "{out}");
+    assert!(first.contains("; until then nothing leaked, "), "{out}");
     assert!(
         errors.contains("XxXreateSymbolicLink is called"),
         "{errors}"
@@ -108,7 +123,10 @@ fn a_driver_without_unload_routine_is_status_2_with_the_report() {
     let hostile = prebuilt("hostile.sys");
     let (status, out, errors) = texts(run(&[&hostile, "--unload"]));
     assert_eq!(status, 2);
-    assert!(out.starts_with("hostile.sys: nothing leaked"), "{out}");
+    assert!(
+        out.starts_with("hostile.sys: stopped: unload: the driver has no DriverUnload; "),
+        "{out}"
+    );
     assert!(!out.contains("was unloaded"), "{out}");
     assert_eq!(
         errors,

@@ -2,6 +2,8 @@
 
 mod endings;
 mod options;
+mod requests;
+mod stops;
 mod warnings;
 
 use std::fs;

@@ -38,6 +38,22 @@ pub enum DriverCallError {
     Request(#[from] RequestError),
 }
 
+impl DriverCallError {
+    /// What stopped the guest, if something did.
+    ///
+    /// ```
+    /// use poolhit::guest::{DriverCallError, NtStatus};
+    /// let error = DriverCallError::Failed { what: "unloading the driver", status: NtStatus(0xc0000010) };
+    /// assert!(error.stopped().is_none());
+    /// ```
+    pub fn stopped(&self) -> Option<&super::Stopped> {
+        match self {
+            DriverCallError::Request(error) => error.stopped(),
+            _ => None,
+        }
+    }
+}
+
 /// The folder of the services' registry keys.
 const SERVICES: &str = r"\Registry\Machine\System\CurrentControlSet\Services\";
 /// The longest name of a service, in UTF-16 units: paths with it are passed to calls of the kernel, which

@@ -1,6 +1,7 @@
 //! Why a request, or a call of the kernel, gave no answer.
 
 use super::super::bug_check::BugCheck;
+use super::super::outstanding::{OutstandingRequest, UnloadedDriver};
 use super::super::unprovided::UnprovidedUse;
 use crate::address::Va;
 use crate::machine::{EngineError, Exit, Fault};
@@ -120,22 +121,62 @@ pub struct Stopped {
     /// Where the frames of the stack are, from the innermost on, in the debugger's words: of the
     /// processor, or of the program's thread if it waits. Of a deep stack the middle is left out, and a
     /// line says how many frames that are.
+    /// A driver's frames have their source lines, if its PDB has them.
     pub stack: Vec<String>,
+    /// If the program waits: its requests that drivers have not completed, the newest first. Those that
+    /// end a file, `IRP_MJ_CLEANUP` and `IRP_MJ_CLOSE`, are on no list and not among them.
+    pub waits_for: Vec<OutstandingRequest>,
+    /// If the kernel gave up over an address in a driver that has been unloaded: that one.
+    pub unloaded: Option<UnloadedDriver>,
+}
+
+/// The most requests that a text names.
+const SHOWN: usize = 4;
+
+impl Stopped {
+    /// Why, on one line: the reason, and who is to blame for it where that is known.
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::Request};
+    /// let mut lab = Lab::builder().requester().build()?;
+    /// let error = lab.request_within(&Request::Sleep { milliseconds: 1 }, 10).unwrap_err();
+    /// assert_eq!(error.stopped().unwrap().in_one_line(), "no end after 10 bytes of code");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_one_line(&self) -> String {
+        let mut text = self.reason.to_string();
+        if let Some(place) = &self.unloaded {
+            text.push_str(&format!(", an address in {place}"));
+        }
+        for (at, request) in self.waits_for.iter().take(SHOWN).enumerate() {
+            text.push_str(if at == 0 { ": " } else { ", " });
+            text.push_str(&request.to_string());
+        }
+        if let more @ 1.. = self.waits_for.len().saturating_sub(SHOWN) {
+            text.push_str(&format!(", and {more} more"));
+        }
+        text
+    }
+}
+
+impl fmt::Display for RequestStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestStop::BugCheck(check) => f.write_str(&check.in_one_line()),
+            RequestStop::BreakInstruction => f.write_str("a break instruction"),
+            RequestStop::Breakpoint => f.write_str("a breakpoint"),
+            RequestStop::Unprovided(used) => used.fmt(f),
+            RequestStop::WaitsForEver => f.write_str("the program waits for what never comes"),
+            RequestStop::Budget { work } => write!(f, "no end after {work} bytes of code"),
+            RequestStop::Fault(fault) => f.write_str(fault.name()),
+            RequestStop::Engine(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            RequestStop::BugCheck(check) => f.write_str(&check.in_one_line())?,
-            RequestStop::BreakInstruction => f.write_str("a break instruction")?,
-            RequestStop::Breakpoint => f.write_str("a breakpoint")?,
-            RequestStop::Unprovided(used) => used.fmt(f)?,
-            RequestStop::WaitsForEver => f.write_str("the program waits for what never comes")?,
-            RequestStop::Budget { work } => write!(f, "no end after {work} bytes of code")?,
-            RequestStop::Fault(fault) => f.write_str(fault.name())?,
-            RequestStop::Engine(reason) => f.write_str(reason)?,
-        }
-        write!(f, " at {}", self.address)?;
+        write!(f, "{} at {}", self.in_one_line(), self.address)?;
         self.stack
             .iter()
             .try_for_each(|place| write!(f, "\n    {place}"))

@@ -212,20 +212,33 @@ impl Lab {
     }
 
     fn stopped(&self, exit: Exit, reason: RequestStop) -> RequestError {
-        // Where nothing runs, the program's thread is who waits. A `hlt` of a driver's own is in whatever
-        // thread that runs.
-        let waiting = match exit {
-            Exit::Halt if self.is_idle() => self.waiting_program(),
+        let (start, modules) = self.stack_start(&exit);
+        let waits = match exit {
+            Exit::Halt if self.is_idle() => self.program_thread(),
             _ => None,
         };
-        let (start, modules) =
-            waiting.unwrap_or_else(|| (self.machine().registers(), self.modules()));
+        let unloaded = match &reason {
+            RequestStop::BugCheck(check) => self.unloaded_driver_of(check),
+            _ => None,
+        };
         RequestError::Stopped(Box::new(Stopped {
             reason,
             exit,
             address: self.machine().registers().rip(),
             stack: self.places_from(&start, &modules),
+            waits_for: waits.map_or_else(Vec::new, |thread| self.requests_of_thread(thread)),
+            unloaded,
         }))
+    }
+
+    /// Where the stack of a stop begins, and its modules. Where nothing runs, the program's thread is who
+    /// waits. A `hlt` of a driver's own is in whatever thread that runs.
+    pub(crate) fn stack_start(&self, exit: &Exit) -> (Registers, Modules) {
+        let waiting = match exit {
+            Exit::Halt if self.is_idle() => self.waiting_program(),
+            _ => None,
+        };
+        waiting.unwrap_or_else(|| (self.machine().registers(), self.modules()))
     }
 
     /// Whether the processor's thread (`_KPRCB.CurrentThread`) is its idle thread.
@@ -237,14 +250,11 @@ impl Lab {
         matches!((read(CURRENT_THREAD), read(IDLE_THREAD)), (Ok(one), Ok(other)) if one == other)
     }
 
-    /// The registers with which the program's first thread goes on where it waits, by the frame that
-    /// `nt!KiSwapContext` (fixtures/guest/ntoskrnl/switch.s) has left on its stack; and its modules.
-    fn waiting_program(&self) -> Option<(Registers, Modules)> {
+    /// The program's first thread.
+    fn program_thread(&self) -> Option<Va> {
         const THREAD_LIST_HEAD: u64 = 0x30;
         const ACTIVE_PROCESS_LINKS: u64 = 0x188;
         const THREAD_LIST_ENTRY: u64 = 0x2f8;
-        const KERNEL_STACK: u64 = 0x38;
-        const PUSHED: u64 = 0xb8;
         let machine = self.machine();
         let head = self.kernel_symbol("PsActiveProcessHead")?;
         let last = machine.read_va(head.wrapping_add(8)).ok()?;
@@ -252,7 +262,16 @@ impl Lab {
         let entry = machine
             .read_va(process.wrapping_add(THREAD_LIST_HEAD))
             .ok()?;
-        let thread = entry.wrapping_sub(THREAD_LIST_ENTRY);
+        Some(entry.wrapping_sub(THREAD_LIST_ENTRY))
+    }
+
+    /// The registers with which the program's first thread goes on where it waits, by the frame that
+    /// `nt!KiSwapContext` (fixtures/guest/ntoskrnl/switch.s) has left on its stack; and its modules.
+    fn waiting_program(&self) -> Option<(Registers, Modules)> {
+        const KERNEL_STACK: u64 = 0x38;
+        const PUSHED: u64 = 0xb8;
+        let machine = self.machine();
+        let thread = self.program_thread()?;
         let stack = machine.read_va(thread.wrapping_add(KERNEL_STACK)).ok()?;
         let mut registers = Registers::default();
         let pushed = [

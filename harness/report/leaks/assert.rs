@@ -29,7 +29,8 @@ impl Leaks for Session {
 /// What [`assert_no_leaks!`](crate::assert_no_leaks) does.
 ///
 /// # Panics
-/// Something has leaked, the ledger was too small to tell, or there is none; or `tags` is no pattern.
+/// Something has leaked, the kernel has stopped with a bug check, the ledger was too small to tell, or there is
+/// none; or `tags` is no pattern.
 ///
 /// ```
 /// use poolhit::{Lab, report::leaks::assert_none};
@@ -48,6 +49,9 @@ pub fn assert_none(of: &impl Leaks, tags: Option<&str>) {
     };
     match of.report(&filter) {
         Ok(report) if !report.is_clean() => panic!("pool leaks\n{report}"),
+        Ok(report) if report.end.stop().is_some() => {
+            panic!("whether pool leaks cannot be told: the run did not end\n{report}")
+        }
         Ok(report) if report.lost.blocks > 0 => panic!(
             "whether pool leaks cannot be told: {} not kept, since the ledger is full; see \
              LabBuilder::track_leaks_within",
@@ -62,7 +66,7 @@ pub fn assert_none(of: &impl Leaks, tags: Option<&str>) {
     }
 }
 
-/// Panics if a driver has leaked pool, with the [report](crate::report::leaks::write_text) as its
+/// Panics if a driver has leaked pool or requests, or the kernel has stopped with a bug check, with the [report](crate::report::leaks::write_text) as its
 /// message: tags, bytes, and each way with its stack. The lab, or the session, has to be built with
 /// [`track_leaks`](crate::guest::LabBuilder::track_leaks); a pattern of tags leaves the others out.
 ///

@@ -4,10 +4,13 @@
 //! `file` and `line` are those of [`PathReport::source`]: where a driver's PDB has source lines, GitHub
 //! shows the error at the line that allocates.
 
+use super::end::why;
+use super::requests;
 use super::source_path::path_in;
-use super::text::{heading, summary, write_path};
+use super::text::{heading, summary, write_frames, write_path};
 use super::words::{clean, text_of};
-use crate::leaks::{LeakReport, PathReport};
+use crate::leaks::{LeakReport, PathReport, RunStop};
+use crate::symbols::SourceLine;
 use std::fmt::Write;
 
 /// The most annotations: GitHub shows ten errors of a step, and one of these is the sum.
@@ -25,8 +28,10 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// An error for each way that leaks, those with the most bytes first; if there are more than
-/// [`ANNOTATIONS`], the last is the sum of all. Nothing if nothing has leaked.
+/// If something stopped the run, an error at the driver's line where it did. Then one for each way that leaks,
+/// those with the most bytes first, and for each kind of request that is never completed; if there are more
+/// than [`ANNOTATIONS`], the last is the sum of all. Nothing if all that was to be done was done, and
+/// nothing has leaked.
 ///
 /// Source files have the paths that the compiler was told, which GitHub does not know unless they are
 /// relative to the repository: [`to_github_in`] makes them so.
@@ -68,9 +73,9 @@ pub fn to_github_in(report: &LeakReport, source_root: &str) -> String {
     annotations(report, Some(source_root))
 }
 
-/// The properties that say where a way's line is, each with a comma behind it.
-fn place(path: &PathReport, source_root: Option<&str>) -> String {
-    let Some(source) = path.source() else {
+/// The properties that say where a line is, each with a comma behind it.
+fn place(source: Option<&SourceLine>, source_root: Option<&str>) -> String {
+    let Some(source) = source else {
         return String::new();
     };
     let file = path_in(&source.file, source_root);
@@ -82,29 +87,58 @@ fn place(path: &PathReport, source_root: Option<&str>) -> String {
     place
 }
 
-fn annotations(report: &LeakReport, source_root: Option<&str>) -> String {
-    let leaks = report.leaks().count();
-    let shown = match leaks {
-        0..=ANNOTATIONS => leaks,
+/// A command.
+fn error(source: Option<&SourceLine>, root: Option<&str>, title: &str, message: &str) -> String {
+    let (title, message) = (property(title), data(message.trim_end()));
+    format!("::error {}title={title}::{message}\n", place(source, root))
+}
+
+fn of_stop(stop: &RunStop, root: Option<&str>) -> String {
+    let title = format!("Stopped: {}", why(stop));
+    let mut message = String::new();
+    // Writing to a String cannot fail.
+    if let Some(step) = &stop.step {
+        let _ = writeln!(message, "{}", clean(step));
+    }
+    if stop.stack.is_some() {
+        let _ = write_frames(&mut message, stop.stack.as_ref());
+    }
+    if message.is_empty() {
+        message.clone_from(&title);
+    }
+    let source = stop.place.as_ref().and_then(|place| place.source.as_ref());
+    error(source, root, &title, &message)
+}
+
+fn of_path(path: &PathReport, root: Option<&str>) -> String {
+    let drivers = match path.drivers.join(", ") {
+        names if names.is_empty() => "a driver".to_owned(),
+        names => names,
+    };
+    let title = format!("Pool leak in {}: {}", clean(&drivers), heading(path));
+    let mut message = String::new();
+    let _ = write_path(&mut message, path);
+    error(path.source(), root, &title, &message)
+}
+
+fn annotations(report: &LeakReport, root: Option<&str>) -> String {
+    let stop = report.end.stop().map(|stop| of_stop(stop, root));
+    let paths = report.leaks().map(|path| of_path(path, root));
+    let requests = report.requests.iter().map(|kind| {
+        let title = format!("Never completed: {}", requests::heading(kind));
+        let mut message = String::new();
+        let _ = requests::write_kind(&mut message, kind);
+        error(kind.source.as_ref(), root, &title, &message)
+    });
+    let count = report.leaks().count() + report.requests.len() + usize::from(stop.is_some());
+    let shown = match count {
+        0..=ANNOTATIONS => count,
         _ => ANNOTATIONS - 1,
     };
-    let mut out = String::new();
-    for path in report.leaks().take(shown) {
-        let drivers = match path.drivers.join(", ") {
-            names if names.is_empty() => "a driver".to_owned(),
-            names => names,
-        };
-        let title = format!("Pool leak in {}: {}", clean(&drivers), heading(path));
-        let mut message = String::new();
-        // Writing to a String cannot fail.
-        let _ = write_path(&mut message, path);
-        let (title, message) = (property(&title), data(message.trim_end()));
-        let place = place(path, source_root);
-        let _ = writeln!(out, "::error {place}title={title}::{message}");
-    }
-    if shown < leaks {
-        let message = data(&summary(report));
-        let _ = writeln!(out, "::error title=Pool leaks::{message}");
+    let all = stop.into_iter().chain(paths).chain(requests);
+    let mut out: String = all.take(shown).collect();
+    if shown < count {
+        out.push_str(&error(None, root, "Pool leaks", &summary(report)));
     }
     out
 }

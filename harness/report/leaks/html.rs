@@ -2,8 +2,10 @@
 //! outstanding over time. It needs nothing but itself, and loads nothing.
 
 use super::chart::chart;
+use super::end::write_end;
 use super::flame::to_flame_graph;
 use super::markup::{Escaped, EscapedLine};
+use super::requests::{device, why};
 use super::text::{summary, write_frames, write_text};
 use super::words::{Number, count, growth, sizes, source};
 use crate::debugger::CallStack;
@@ -33,20 +35,19 @@ pub fn to_html(report: &LeakReport) -> String {
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
          <title>Pool leaks</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
     );
-    let bad = if report.is_clean() {
-        ""
-    } else {
-        " class=\"bad\""
-    };
+    let is_good = report.is_clean() && report.end.stop().is_none();
+    let bad = if is_good { "" } else { " class=\"bad\"" };
     let _ = write!(
         page,
         "<h1>Pool leaks</h1>\n<p{bad}>{}</p>\n<p class=\"dim\">{}, {} of code executed, {}.</p>\n",
-        Escaped(&summary(report)),
+        EscapedLine(&summary(report)),
         count(report.calls, "pool call"),
         count(report.work, "byte"),
         count(report.repeats, "repetition"),
     );
+    section(&mut page, "Stopped", &stopped(report));
     tags(&mut page, report);
+    requests(&mut page, report);
     section(&mut page, "Bytes outstanding over time", &chart(report));
     if report.totals.outstanding != Held::default() {
         section(
@@ -65,6 +66,49 @@ pub fn to_html(report: &LeakReport) -> String {
     section(&mut page, "As text", &text);
     let _ = write!(page, "<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
     page
+}
+
+/// What stopped the run, with its stack.
+fn stopped(report: &LeakReport) -> String {
+    let mut text = String::new();
+    let _ = write_end(&mut text, report);
+    match text.trim_start() {
+        "" => String::new(),
+        text => format!("<pre>{}</pre>\n", escaped_lines(text)),
+    }
+}
+
+fn requests(page: &mut String, report: &LeakReport) {
+    if report.requests.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Requests never completed</h2>\n<div class=\"wide\">\n");
+    let names = ["Request", "Device", "Driver", "Routine", "Why", "First"];
+    let columns = names.into_iter().map(|name| (name, false));
+    let columns: Vec<_> = [("Number", true)].into_iter().chain(columns).collect();
+    head(page, "requests", &columns);
+    for kind in &report.requests {
+        page.push_str("<tr>");
+        number(page, kind.count);
+        let line = kind
+            .source
+            .as_ref()
+            .map(|line| format!(" [{}]", source(line)));
+        let first = kind.irps.first().map(|irp| irp.address.to_string());
+        let cells = [
+            kind.function.clone(),
+            device(kind),
+            kind.driver.clone(),
+            format!("{}{}", kind.routine, line.unwrap_or_default()),
+            why(kind.why).to_owned(),
+            first.unwrap_or_default(),
+        ];
+        for cell in cells {
+            let _ = write!(page, "<td>{}</td>", Escaped(&cell));
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody></table>\n</div>\n");
 }
 
 fn section(page: &mut String, title: &str, content: &str) {

@@ -7,9 +7,10 @@
 
 use crate::address::Va;
 use crate::debugger::{CallSite, CallStack};
+use crate::guest::BugCheck;
 use crate::leaks::{
-    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LiveBlock, Lost, ModuleReport,
-    PathReport, TagReport, Totals, Unload,
+    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LiveBlock, Lost,
+    ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, TagReport, Totals, Unload,
 };
 use crate::report::json::JsonValue;
 
@@ -162,13 +163,68 @@ fn unload(unload: &Unload) -> JsonValue {
         ("left", held(unload.left)),
         ("pool_calls", unload.calls.into()),
     ];
-    if let Some(check) = unload.bug_check() {
-        let check = vec![
-            ("code", u64::from(check.code).into()),
-            ("parameters", check.parameters.into_iter().collect()),
-        ];
-        keys.push(("bug_check", JsonValue::Object(check)));
+    keys.extend(
+        unload
+            .bug_check()
+            .map(|check| ("bug_check", bug_check(check))),
+    );
+    JsonValue::Object(keys)
+}
+
+fn bug_check(check: BugCheck) -> JsonValue {
+    JsonValue::Object(vec![
+        ("code", u64::from(check.code).into()),
+        ("parameters", check.parameters.into_iter().collect()),
+    ])
+}
+
+fn end(end: &RunEnd) -> JsonValue {
+    let Some(stop) = end.stop() else {
+        return JsonValue::Object(vec![("kind", "complete".into())]);
+    };
+    let mut keys: Keys = vec![
+        ("kind", "stopped".into()),
+        ("reason", (&*stop.reason).into()),
+    ];
+    keys.extend(stop.step.as_deref().map(|step| ("step", step.into())));
+    keys.extend(stop.bug_check.map(|check| ("bug_check", bug_check(check))));
+    keys.extend(stop.place.as_ref().map(|place| ("place", frame(place))));
+    keys.push(("stack", stack(stop.stack.as_ref())));
+    JsonValue::Object(keys)
+}
+
+fn irp(irp: &LeakedIrp) -> JsonValue {
+    let mut keys: Keys = vec![("address", hex(irp.address))];
+    if let Some((call, repeat)) = irp.made {
+        keys.extend([("call", call.into()), ("repeat", repeat.into())]);
     }
+    JsonValue::Object(keys)
+}
+
+fn request(kind: &RequestReport) -> JsonValue {
+    let why = match kind.why {
+        RequestFault::NeverPended => "never_pended",
+        RequestFault::FileClosed => "file_closed",
+        RequestFault::ThreadEnded => "thread_ended",
+    };
+    let mut keys: Keys = vec![
+        ("why", why.into()),
+        ("count", kind.count.into()),
+        ("function", (&*kind.function).into()),
+        ("major", u64::from(kind.major).into()),
+        ("minor", u64::from(kind.minor).into()),
+    ];
+    keys.extend(kind.ioctl.map(|code| ("ioctl", u64::from(code).into())));
+    keys.extend([
+        ("device", (&*kind.device).into()),
+        ("driver", (&*kind.driver).into()),
+        ("routine", (&*kind.routine).into()),
+    ]);
+    if let Some(source) = &kind.source {
+        keys.push(("file", source.file.as_str().into()));
+        keys.push(("line", u64::from(source.line).into()));
+    }
+    keys.push(("irps", kind.irps.iter().map(irp).collect()));
     JsonValue::Object(keys)
 }
 
@@ -220,6 +276,7 @@ fn lost(lost: &Lost, unseen: u64) -> JsonValue {
 pub fn to_json(report: &LeakReport) -> String {
     let value = JsonValue::Object(vec![
         ("version", JSON_VERSION.into()),
+        ("end", end(&report.end)),
         ("drivers", report.drivers.iter().map(driver).collect()),
         ("leaked", held(report.leaked)),
         ("totals", JsonValue::Object(totals(&report.totals))),
@@ -227,6 +284,7 @@ pub fn to_json(report: &LeakReport) -> String {
         ("paths", report.paths.iter().map(path).collect()),
         ("bad_frees", report.bad_frees.iter().map(bad_free).collect()),
         ("bad_free_count", report.bad_free_count.into()),
+        ("requests", report.requests.iter().map(request).collect()),
         ("repeats", report.repeats.into()),
         ("pool_calls", report.calls.into()),
         ("work", report.work.into()),

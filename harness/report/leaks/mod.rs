@@ -13,11 +13,16 @@
 //! show it first. Folded stacks and flame graphs begin with a frame `leaked` or `kept`: whoever sums them up
 //! has what is outstanding, and whoever looks for leaks, one part of the picture or one `grep`.
 //!
+//! A run that something has stopped says so first, in each form that has words: what it has leaked until then
+//! is not all that it would have. Requests that a driver never completes have no memory of the driver's, and
+//! profiles do not show them.
+//!
 //! The same report gives the same bytes. Names of modules and symbols come from images, PDBs and guest
 //! memory: none can be more than text in any of the forms.
 
 mod assert;
 mod chart;
+mod end;
 mod flame;
 mod folded;
 mod github;
@@ -26,6 +31,7 @@ mod json;
 mod markup;
 mod pprof;
 mod protobuf;
+mod requests;
 mod source_path;
 mod text;
 mod words;

@@ -4,6 +4,8 @@
 //! If repetitions were marked, the table has a column for growth: the blocks that come with each one.
 //! Lines have at most 100 columns, but for long names.
 
+use super::end::{outcome, write_end};
+use super::requests::write_requests;
 use super::words::{Number, clean, count, growth, held, short_growth, sizes, source};
 use crate::debugger::CallStack;
 use crate::leaks::{BadFreeReport, Driver, LeakReport, PathReport, TagReport};
@@ -48,6 +50,7 @@ pub fn write_text(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
         writeln!(out, "\nLeak {at} of {number}: {}", heading(path))?;
         write_path(out, path)?;
     }
+    write_requests(out, report)?;
     for free in &report.bad_frees {
         write_bad_free(out, free)?;
     }
@@ -56,7 +59,7 @@ pub fn write_text(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
         let all = count(report.bad_free_count, "bad free");
         writeln!(out, "\n{all} in all, the first {shown} of them kept")?;
     }
-    Ok(())
+    write_end(out, report)
 }
 
 impl fmt::Display for LeakReport {
@@ -80,15 +83,32 @@ pub(super) fn summary(report: &LeakReport) -> String {
         }
         names => names.join(", "),
     };
-    let kept = kept(report);
-    match (ways, kept) {
-        (0, 0) => format!("{drivers}: nothing leaked."),
-        (0, kept) => format!("{drivers}: nothing leaked; {} kept.", count(kept, "block")),
-        (ways, _) => format!(
-            "{drivers} leaks {}, by {}.",
-            held(report.leaked),
-            count(ways, "code path")
+    let requests = match report.request_count() {
+        0 => None,
+        number => Some(count(number, "request")),
+    };
+    let leaked = match (ways, requests) {
+        (0, None) => None,
+        (0, Some(requests)) => Some(requests),
+        (ways, requests) => {
+            let memory = format!("{}, by {}", held(report.leaked), count(ways, "code path"));
+            Some(match requests {
+                None => memory,
+                Some(requests) => format!("{memory}; and {requests}"),
+            })
+        }
+    };
+    let end = outcome(&report.end);
+    match (leaked, end, kept(report)) {
+        (None, Some(end), 0) => format!("{drivers}: {end}; until then nothing leaked."),
+        (None, Some(end), kept) => format!(
+            "{drivers}: {end}; until then nothing leaked, {} kept.",
+            count(kept, "block")
         ),
+        (None, None, 0) => format!("{drivers}: nothing leaked."),
+        (None, None, kept) => format!("{drivers}: nothing leaked; {} kept.", count(kept, "block")),
+        (Some(leaked), Some(end), _) => format!("{drivers}: {end}; until then it leaks {leaked}."),
+        (Some(leaked), None, _) => format!("{drivers} leaks {leaked}."),
     }
 }
 

@@ -1,0 +1,253 @@
+//! Requests that are on their way: sent to a driver, and not complete. They are read from the lists of
+//! their threads (`_ETHREAD.IrpList`), in Windows 7 x64's layouts (listings of `dt nt!_ETHREAD`, `_IRP`,
+//! `_IO_STACK_LOCATION`, `_FILE_OBJECT` of that system's debuggers, which the guest's sources assert).
+//!
+//! Nothing in guest memory is trusted: lists end at what is no entry, in themselves, or at a limit that all
+//! of them have together.
+
+mod device_use;
+mod lists;
+mod packet;
+mod unloaded;
+
+pub use device_use::DeviceUse;
+pub(crate) use device_use::listed;
+pub use lists::OUTSTANDING_LIMIT;
+pub use unloaded::UnloadedDriver;
+
+use super::driver_links::Named;
+use super::lab::Lab;
+use crate::address::Va;
+use crate::memory::ReadMemory;
+use crate::symbols::Modules;
+use lists::Lists;
+use packet::Packet;
+use std::fmt;
+
+/// The I/O manager's major function codes (wdm.h), by number.
+const MAJORS: [&str; 28] = [
+    "CREATE",
+    "CREATE_NAMED_PIPE",
+    "CLOSE",
+    "READ",
+    "WRITE",
+    "QUERY_INFORMATION",
+    "SET_INFORMATION",
+    "QUERY_EA",
+    "SET_EA",
+    "FLUSH_BUFFERS",
+    "QUERY_VOLUME_INFORMATION",
+    "SET_VOLUME_INFORMATION",
+    "DIRECTORY_CONTROL",
+    "FILE_SYSTEM_CONTROL",
+    "DEVICE_CONTROL",
+    "INTERNAL_DEVICE_CONTROL",
+    "SHUTDOWN",
+    "LOCK_CONTROL",
+    "CLEANUP",
+    "CREATE_MAILSLOT",
+    "QUERY_SECURITY",
+    "SET_SECURITY",
+    "POWER",
+    "SYSTEM_CONTROL",
+    "DEVICE_CHANGE",
+    "QUERY_QUOTA",
+    "SET_QUOTA",
+    "PNP",
+];
+
+/// The code of a major function as wdm.h names it: `IRP_MJ_READ`; the number, if it is none.
+///
+/// ```
+/// use poolhit::guest::major_function_name;
+/// assert_eq!(major_function_name(3), "IRP_MJ_READ");
+/// assert_eq!(major_function_name(0x1c), "major function 0x1c");
+/// ```
+pub fn major_function_name(major: u8) -> String {
+    match MAJORS.get(usize::from(major)) {
+        Some(name) => format!("IRP_MJ_{name}"),
+        None => format!("major function {major:#x}"),
+    }
+}
+
+/// A request that a driver has, and has not completed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutstandingRequest {
+    /// Its `_IRP`.
+    pub address: Va,
+    /// `IRP_MJ_*` of the location in use.
+    pub major: u8,
+    /// `IRP_MN_*`.
+    pub minor: u8,
+    /// The control code, for the major functions that have one.
+    pub ioctl: Option<u32>,
+    /// The device that has it.
+    pub device: Va,
+    /// The device's path in the object directories; empty for one without a name.
+    pub device_name: String,
+    /// The file that this device's driver is loaded from; the driver object's name, if it is none.
+    pub driver: String,
+    /// The driver's routine for the major function.
+    pub dispatch: Va,
+    /// The driver has marked it pending (`IoMarkIrpPending`).
+    pub is_pending: bool,
+    /// It is to be cancelled.
+    pub cancelled: bool,
+    /// The driver has set a routine that is called then.
+    pub has_cancel_routine: bool,
+    /// The file that a program has made the request to; NULL for what drivers make.
+    pub file: Va,
+    /// The last handle to that file is closed (`FO_CLEANUP_COMPLETE`).
+    pub is_file_closed: bool,
+    /// It is the I/O manager's `IRP_MJ_CLEANUP` or `IRP_MJ_CLOSE`, for whose end somebody waits.
+    pub is_file_end: bool,
+    /// Whose request it is; NULL if that thread has ended.
+    pub thread: Va,
+}
+
+impl OutstandingRequest {
+    /// What is asked for: the control code, or the major function.
+    ///
+    /// ```
+    /// use poolhit::guest::OutstandingRequest;
+    /// # use poolhit::address::Va;
+    /// # let mut request = OutstandingRequest {
+    /// #     address: Va(0), major: 14, minor: 0, ioctl: Some(0x222004), device: Va(0),
+    /// #     device_name: String::new(), driver: String::new(), dispatch: Va(0), is_pending: false,
+    /// #     cancelled: false, has_cancel_routine: false, file: Va(0), is_file_closed: false,
+    /// #     is_file_end: false, thread: Va(0) };
+    /// assert_eq!(request.function(), "ioctl 0x00222004");
+    /// request.ioctl = None;
+    /// request.major = 3;
+    /// assert_eq!(request.function(), "IRP_MJ_READ");
+    /// ```
+    pub fn function(&self) -> String {
+        match self.ioctl {
+            Some(code) => format!("ioctl {code:#010x}"),
+            None => major_function_name(self.major),
+        }
+    }
+}
+
+/// As in `ioctl 0x00222004 pending in my.sys (\Device\My, IRP fffffa80`00034010)`.
+impl fmt::Display for OutstandingRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.is_pending {
+            true => "pending in",
+            false => "not completed by",
+        };
+        write!(f, "{} {state} {} (", self.function(), shown(&self.driver))?;
+        match self.device_name.is_empty() {
+            true => write!(f, "device {}", self.device)?,
+            false => f.write_str(&shown(&self.device_name))?,
+        }
+        write!(f, ", IRP {}", self.address)?;
+        if self.is_pending && !self.has_cancel_routine {
+            f.write_str(", without a cancel routine")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// A name of the guest's or of a file in an error's text: nothing in it ends a line or steers a terminal.
+pub(in crate::guest) fn shown(name: &str) -> String {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    name.chars().map(clean).collect()
+}
+
+impl Lab {
+    /// The requests that are on the lists of the guest's threads and not complete, each thread's newest
+    /// first; at most [`OUTSTANDING_LIMIT`]. Memory that makes no sense has none.
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::{ImageFile, Request}};
+    /// use poolhit_fixtures::prebuilt::IOTEST;
+    /// let driver = ImageFile::parse(IOTEST.name, IOTEST.bytes, None)?;
+    /// let mut lab = Lab::builder().driver(driver).requester().build()?;
+    /// let open = Request::Open { name: r"\\.\IoTest", access: 0, overlapped: true };
+    /// let handle = lab.request(&open)?.handle.unwrap();
+    /// assert_eq!(lab.outstanding_requests(), []);
+    /// // the driver keeps it until another request comes
+    /// let keep = [3_u32, 0, 0, 0].map(u32::to_le_bytes).concat();
+    /// lab.request(&Request::ioctl(handle, 0x222004, &keep, 0))?;
+    /// let [request] = &lab.outstanding_requests()[..] else { panic!() };
+    /// assert_eq!((request.ioctl, request.is_pending), (Some(0x222004), true));
+    /// assert_eq!((&*request.driver, &*request.device_name), ("iotest.sys", r"\Device\IoTest"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn outstanding_requests(&self) -> Vec<OutstandingRequest> {
+        let addresses = Lists::of(self).all_irps();
+        self.requests_at(addresses)
+    }
+
+    /// The requests of these packets: of those that are with a driver.
+    pub(crate) fn requests_at(
+        &self,
+        addresses: impl IntoIterator<Item = Va>,
+    ) -> Vec<OutstandingRequest> {
+        let memory = self.machine();
+        let packets = addresses
+            .into_iter()
+            .filter_map(|at| Packet::read(memory, at));
+        let packets: Vec<Packet> = packets.take(OUTSTANDING_LIMIT).collect();
+        if packets.is_empty() {
+            return Vec::new();
+        }
+        let named = self.named_objects();
+        let modules = self.modules();
+        packets
+            .into_iter()
+            .map(|packet| self.outstanding(packet, &named, &modules))
+            .collect()
+    }
+
+    /// The requests of the thread with this `_ETHREAD`, the newest first.
+    pub(super) fn requests_of_thread(&self, thread: Va) -> Vec<OutstandingRequest> {
+        let irps = Lists::of(self).irps(thread);
+        self.requests_at(irps)
+    }
+
+    /// The thread that runs, if it does so in user mode: nothing of what it has asked for is being done on
+    /// its own stack.
+    pub(crate) fn thread_in_user_mode(&self) -> Option<Va> {
+        const CURRENT_THREAD: u64 = 0x188;
+        let region = self.processor_control_region();
+        let thread = self.machine().read_va(region.wrapping_add(CURRENT_THREAD));
+        (self.machine().privilege_level() == 3)
+            .then_some(thread.ok()?)
+            .filter(|thread| thread.is_kernel())
+    }
+
+    fn outstanding(
+        &self,
+        packet: Packet,
+        named: &[Named],
+        modules: &Modules,
+    ) -> OutstandingRequest {
+        let device = packet.location.device;
+        let driver = self.driver_of_device(device);
+        OutstandingRequest {
+            address: packet.address,
+            major: packet.location.major,
+            minor: packet.location.minor,
+            ioctl: packet.ioctl(),
+            device,
+            device_name: device_name(named, device),
+            driver: self.driver_name(driver, modules),
+            dispatch: self.dispatch(driver, packet.location.major),
+            is_pending: packet.is_pending,
+            cancelled: packet.cancelled,
+            has_cancel_routine: packet.cancel_routine != Va(0),
+            file: packet.file,
+            is_file_closed: packet.is_file_closed,
+            is_file_end: packet.is_file_end,
+            thread: packet.thread,
+        }
+    }
+}
+
+/// The path of a device; empty if it has no name.
+fn device_name(named: &[Named], device: Va) -> String {
+    let found = named.iter().find(|named| named.object == device);
+    found.map(|named| named.name.clone()).unwrap_or_default()
+}
