@@ -250,6 +250,16 @@ pub fn tag(text: &[u8; 4]) -> Tag {
     Tag::from_bytes(*text)
 }
 
+/// The numbers that the driver answers a request with.
+#[track_caller]
+pub fn numbers(lab: &mut Lab, device: &str, function: u32, input: &[u8]) -> Vec<u32> {
+    let handle = open(lab, device);
+    let response = control(lab, handle, code(function, BUFFERED), input, 32);
+    assert!(response.is_success(), "{response:?}");
+    close(lab, handle);
+    (0..8).map(|at| word(&response, at * 4)).collect()
+}
+
 /// A word of an answer.
 pub fn word(response: &Response, at: usize) -> u32 {
     u32::from_le_bytes(response.output[at..at + 4].try_into().unwrap())
