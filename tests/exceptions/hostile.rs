@@ -71,7 +71,7 @@ fn searches_again(lab: &mut Lab) -> bool {
     lab.machine_mut().set_breakpoint(search).unwrap();
     let mut next = || {
         let exit = lab.run(lab.machine().work() + (1 << 16)).unwrap();
-        matches!(exit, Exit::Breakpoint { .. }).then(|| lab.machine().registers().rsp)
+        matches!(exit, Exit::Breakpoint { .. }).then(|| lab.machine().registers().rsp())
     };
     next()
         .zip(next())

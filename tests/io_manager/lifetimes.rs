@@ -95,7 +95,7 @@ fn the_program_uses_what_is_mapped_for_it() {
     code.extend(address.to_le_bytes());
     code.extend([0x8a, 0x01, 0xfe, 0xc0, 0x88, 0x41, 0x01, 0x88, 0x01, 0xcc]);
     let at = machine.instruction_pointer();
-    assert_eq!(machine.registers().cs & 3, 3);
+    assert!(at.0 < 1 << 47, "{at}");
     machine.write(at, &code).unwrap();
     let limit = machine.work() + 1000;
     let exit = lab.run(limit).unwrap();

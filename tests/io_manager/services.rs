@@ -58,3 +58,11 @@ fn options_that_do_not_go_together_are_refused() {
     ];
     assert_eq!(of(&mut lab(), 4), expected);
 }
+
+#[test]
+fn a_name_that_is_not_there_leaves_nothing() {
+    let mut lab = lab();
+    let before = outstanding(&lab);
+    assert_eq!(of(&mut lab, 5)[0], 0xc000_0005);
+    assert_eq!(outstanding(&lab), before);
+}
