@@ -64,8 +64,7 @@ fn a_driver_that_halts_goes_on_with_the_next_tick() {
     // hlt; xor eax, eax; ret
     let driver = driver(&[0xf4, 0x31, 0xc0, 0xc3]);
     let lab = Lab::builder().driver(driver).build().unwrap();
-    let loaded = lab.modules().by_name("hostile");
-    assert!(loaded.is_some());
+    assert!(lab.modules().by_name("hostile").is_some());
 }
 
 #[test]
