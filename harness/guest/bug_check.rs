@@ -36,7 +36,8 @@ impl BugCheck {
 
 /// The codes that the built-in kernel stops with, and those of drivers' and the pool's own errors,
 /// with their names in Microsoft's "Bug Check Code Reference"; by ascending code.
-const NAMES: [(u32, &str); 47] = [
+const NAMES: [(u32, &str); 48] = [
+    (0x01, "APC_INDEX_MISMATCH"),
     (0x05, "INVALID_PROCESS_ATTACH_ATTEMPT"),
     (0x06, "INVALID_PROCESS_DETACH_ATTEMPT"),
     (0x09, "IRQL_NOT_GREATER_OR_EQUAL"),

@@ -293,7 +293,7 @@ fn called(
             is_success: false,
             is_known: false,
         }),
-        Err(DriverCallError::StillLoaded) => Err(RunError::StillLoaded),
+        Err(DriverCallError::StillLoaded) => Err(RunError::StillLoaded(Vec::new())),
         Err(DriverCallError::Request(source)) => Err(stopped(step, place, source)),
     }
 }

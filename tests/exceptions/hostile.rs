@@ -64,12 +64,18 @@ fn entries(lab: &Lab) -> Vec<(Va, Va)> {
         .collect()
 }
 
-/// Whether another exception is looked for a handler.
+/// Whether one exception after the other is looked for a handler, none of them while the one before it is:
+/// that would be a search without an end.
 fn searches_again(lab: &mut Lab) -> bool {
     let search = lab.modules().resolve("nt!RtlDispatchException").unwrap();
     lab.machine_mut().set_breakpoint(search).unwrap();
-    let exit = lab.run(lab.machine().work() + (1 << 16)).unwrap();
-    matches!(exit, Exit::Breakpoint { .. })
+    let mut next = || {
+        let exit = lab.run(lab.machine().work() + (1 << 16)).unwrap();
+        matches!(exit, Exit::Breakpoint { .. }).then(|| lab.machine().registers().rsp())
+    };
+    next()
+        .zip(next())
+        .is_some_and(|(before, now)| now >= before)
 }
 
 /// Runs to an end of whatever kind.

@@ -58,6 +58,15 @@ fn boot_bug_check(code: &[u8]) -> BugCheck {
     }
 }
 
+/// While a thread runs the clock ticks, and the tick ends the instruction.
+#[test]
+fn a_driver_that_halts_goes_on_with_the_next_tick() {
+    // hlt; xor eax, eax; ret
+    let driver = driver(&[0xf4, 0x31, 0xc0, 0xc3]);
+    let lab = Lab::builder().driver(driver).build().unwrap();
+    assert!(lab.modules().by_name("hostile").is_some());
+}
+
 #[test]
 fn a_driver_that_faults_does_not_boot() {
     refuses(&[0xfa, 0xf4], "it went idle", 2);

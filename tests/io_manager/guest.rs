@@ -39,7 +39,7 @@ pub const FAST_DECLINED: u32 = 0x80b;
 pub const FILE_NAME: u32 = 0x80c;
 pub const DEVICE: u32 = 0x80d;
 pub const STATUS: u32 = 0x80e;
-pub const FORGET: u32 = 0x830;
+pub const FORGET: u32 = 0x840;
 
 /// A control code of the driver's: `CTL_CODE(FILE_DEVICE_UNKNOWN, function, method, FILE_ANY_ACCESS)`.
 pub fn code(function: u32, method: u32) -> u32 {
@@ -249,6 +249,16 @@ pub fn outstanding(lab: &Lab) -> BTreeMap<Tag, u64> {
 
 pub fn tag(text: &[u8; 4]) -> Tag {
     Tag::from_bytes(*text)
+}
+
+/// The numbers that the driver answers a request with.
+#[track_caller]
+pub fn numbers(lab: &mut Lab, device: &str, function: u32, input: &[u8]) -> Vec<u32> {
+    let handle = open(lab, device);
+    let response = control(lab, handle, code(function, BUFFERED), input, 32);
+    assert!(response.is_success(), "{response:?}");
+    close(lab, handle);
+    (0..8).map(|at| word(&response, at * 4)).collect()
 }
 
 /// A word of an answer.

@@ -99,6 +99,7 @@ fn a_critical_region_that_is_not_left() {
     let check = misuse(&mut lab, 13);
     let service = lab.kernel_symbol("NtDeviceIoControlFile").unwrap().0;
     assert_eq!((check.code, check.parameters), (1, [service, 0, 0xffff, 0]));
+    assert_eq!(check.name(), Some("APC_INDEX_MISMATCH"));
 }
 
 /// A timer that outlives its driver.

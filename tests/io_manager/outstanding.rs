@@ -113,7 +113,7 @@ fn who_keeps_a_driver_is_named() {
         panic!("{texts:?}");
     };
     assert_eq!(open, r"\Device\IoTestDirect: a file is open");
-    let start = r"\Device\IoTest: ioctl 0x002220c0 pending in iotest.sys (\Device\IoTest, IRP ";
+    let start = r"\Device\IoTest: ioctl 0x00222100 pending in iotest.sys (\Device\IoTest, IRP ";
     assert!(pending.starts_with(start), "{pending}");
     close(&mut lab, direct);
     assert_eq!(lab.device_uses().len(), 1);

@@ -106,13 +106,22 @@ fn affinity_is_set_and_reverted() {
 #[test]
 fn time_goes_on() {
     let mut guest = Guest::new();
-    let before = guest.call("KeQueryUnbiasedInterruptTime", &[]);
-    guest.call("KeStallExecutionProcessor", &[10_000]);
-    let after = guest.call("KeQueryUnbiasedInterruptTime", &[]);
-    assert!((100_000..101_000).contains(&(after - before)));
+    const TICK: u64 = 156_250;
     let ticks = guest.room(8);
+    let before = guest.call("KeQueryUnbiasedInterruptTime", &[]);
+    let counter = guest.call("KeQueryPerformanceCounter", &[0]);
+    guest.call("KeStallExecutionProcessor", &[31_250]);
+    let passed = guest.call("KeQueryPerformanceCounter", &[0]) - counter;
+    assert!((31_250_000..31_500_000).contains(&passed), "{passed}");
     guest.call("KeQueryTickCount", &[ticks]);
-    assert_eq!(guest.u64(ticks), after / 156_250);
+    let after = guest.call("KeQueryUnbiasedInterruptTime", &[]);
+    // The time of a tick, of which two or three have come; none between the last two calls.
+    let passed = after - before;
+    assert!(
+        (2 * TICK - 3000..3 * TICK + 3000).contains(&passed),
+        "{passed}"
+    );
+    assert_eq!(guest.u64(ticks), after / TICK);
 }
 
 /// The control word of the floating-point unit: a fresh one has 0x37f.

@@ -8,7 +8,7 @@ const DEVICE: [&str; 2] = ["--device", r"\\.\IoTest"];
 
 /// The request that is forgotten in this way.
 fn forget(way: u8) -> String {
-    format!("0x2220c0:{way:02x}000000")
+    format!("0x222100:{way:02x}000000")
 }
 
 fn report(way: u8, more: &[&str]) -> (i32, String, String) {
@@ -24,7 +24,7 @@ fn a_request_that_is_not_completed_is_a_leak() {
     assert!(out.starts_with("iotest.sys leaks 6 requests.\n"), "{out}");
     let kind = out.split("\nNever completed: ").nth(1).expect(&out);
     assert!(
-        kind.starts_with("6 requests, ioctl 0x002220c0, to \\Device\\IoTest of iotest.sys\n"),
+        kind.starts_with("6 requests, ioctl 0x00222100, to \\Device\\IoTest of iotest.sys\n"),
         "{out}"
     );
     for text in [
@@ -51,7 +51,7 @@ fn a_request_that_is_pending_when_its_file_is_closed_is_a_leak() {
     for (way, close, expected) in [(3, true, 1), (4, true, 1), (3, false, 0), (4, false, 0)] {
         let open = r"open = '\\.\IoTest'";
         let mut text = format!("driver = '{driver}'\n[[setup]]\n{open}\noverlapped = true\n");
-        text += &format!("[[step]]\nioctl = 0x2220c0\ninput = '0{way} 00 00 00'\n");
+        text += &format!("[[step]]\nioctl = 0x222100\ninput = '0{way} 00 00 00'\n");
         if close {
             text += "[[teardown]]\nclose = true\n";
         }
@@ -77,7 +77,7 @@ fn programs_and_annotations_are_told_too() {
     );
     assert_eq!(
         (&kind["ioctl"], &kind["major"]),
-        (&0x2220c0.into(), &14.into())
+        (&0x222100.into(), &14.into())
     );
     assert_eq!(kind["device"], r"\Device\IoTest");
     assert_eq!(kind["irps"][1]["repeat"], 1);
@@ -85,12 +85,12 @@ fn programs_and_annotations_are_told_too() {
     let (status, out, _) = report(1, &["--format", "github"]);
     assert_eq!((status, out.lines().count()), (1, 1), "{out}");
     let start =
-        r"::error title=Never completed%3A 1 request%2C ioctl 0x002220c0%2C to \Device\IoTest of";
+        r"::error title=Never completed%3A 1 request%2C ioctl 0x00222100%2C to \Device\IoTest of";
     assert!(out.starts_with(start), "{out}");
     let (status, out, _) = report(1, &["--format", "html"]);
     assert_eq!(status, 1);
     assert!(
-        out.contains("<td>ioctl 0x002220c0</td><td>\\Device\\IoTest</td>"),
+        out.contains("<td>ioctl 0x00222100</td><td>\\Device\\IoTest</td>"),
         "{out}"
     );
 }
@@ -106,7 +106,7 @@ fn a_tag_chooses_requests_by_that_of_their_packets() {
 fn what_is_waited_for_is_named() {
     let (status, out, errors) = report(3, &[]);
     assert_eq!(status, 2);
-    let culprit = "the program waits for what never comes: ioctl 0x002220c0 pending in iotest.sys \
+    let culprit = "the program waits for what never comes: ioctl 0x00222100 pending in iotest.sys \
                    (\\Device\\IoTest, IRP fffffa80`";
     assert!(errors.contains(culprit), "{errors}");
     assert!(
@@ -116,7 +116,7 @@ fn what_is_waited_for_is_named() {
 
     let (status, out, errors) = report(1, &["--unload"]);
     assert_eq!(status, 2);
-    let kept = "unload: the driver is still loaded:\n    \\Device\\IoTest: ioctl 0x002220c0 not \
+    let kept = "unload: the driver is still loaded:\n    \\Device\\IoTest: ioctl 0x00222100 not \
                 completed by iotest.sys (";
     assert!(errors.contains(kept), "{errors}");
     assert!(
