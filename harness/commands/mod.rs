@@ -75,6 +75,7 @@ mod symbol_files;
 mod threads;
 mod time;
 mod unassemble;
+mod unassemble_function;
 mod version;
 
 /// The pages of all commands.
@@ -116,7 +117,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 100] = [
+static COMMANDS: [(&str, Run); 101] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -225,6 +226,7 @@ static COMMANDS: [(&str, Run); 100] = [
     ("tt", step::run::<false, { step::RETURN }>),
     ("u", unassemble::run),
     ("ub", unassemble::run_backwards),
+    ("uf", unassemble_function::run),
     ("version", version::run::<true>),
     ("vertarget", version::run::<false>),
     ("wrmsr", model_specific::run_write),

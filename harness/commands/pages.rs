@@ -117,6 +117,7 @@ static PAGES: &[Page] = &[
     page!("threads.rs", ["!thread"]),
     page!("time.rs", [".time"]),
     page!("unassemble.rs", ["u", "ub"]),
+    page!("unassemble_function.rs", ["uf"]),
     page!("version.rs", ["version", "vertarget"]),
 ];
 
