@@ -3,6 +3,7 @@
 //! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
 //! is also to be had as values from [`Session`]'s methods.
 
+mod absent;
 mod aliases;
 mod analyze;
 mod break_on_access;
@@ -84,6 +85,7 @@ mod version;
 #[cfg_attr(doc, doc = include_str!("../../docs/commands.md"))]
 pub mod reference {}
 
+pub use absent::absent_command;
 pub use error::ExecuteError;
 
 use crate::debugger::control::Motion;
@@ -347,6 +349,10 @@ impl Session {
             let advanced = self.advance(&mut motion);
             self.write_run_output(out)?;
             let (stop, ended) = advanced?;
+            if let Some(error) = self.control.condition_error.take() {
+                writeln!(out, "{error}")?;
+                return self.report(&stop, out);
+            }
             let event = self.control.event.clone();
             if let Some(event) = &event
                 && !event.breaks

@@ -213,5 +213,5 @@ pub fn reference() -> String {
         let names: Vec<String> = page.names.iter().map(|name| format!("`{name}`")).collect();
         text.push_str(&format!("\n## {}\n\n{}\n", names.join(", "), page.text()));
     }
-    text
+    text + &super::absent::reference()
 }

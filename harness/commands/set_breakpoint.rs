@@ -10,7 +10,7 @@
 //! | `/1` | once, and is gone |
 //! | `/p PROCESS`, `/t THREAD` | only there, by the addresses of `_EPROCESS`, `_ETHREAD` |
 //! | `/c DEPTH`, `/C DEPTH` | only with fewer frames, or more, on the stack |
-//! | `/w "EXPRESSION"` | only if it is not 0: a MASM expression, since there is no `dx` here |
+//! | `/w "EXPRESSION"` | only if it is not 0: a MASM expression, since there is no `dx` here; where it has no value the guest stops, and its error is shown |
 //!
 //! Without an address it is the current instruction's. PASSES is the number of the pass that stops the guest first. The rules are those of the debugger's
 //! manual, "bp, bu, bm (Set Breakpoint)"; the lines of `bm` are its example's.
