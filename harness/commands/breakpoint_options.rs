@@ -6,7 +6,7 @@ use super::breakpoint_numbers::parse_number;
 use crate::address::Va;
 use crate::debugger::breakpoint::{BreakpointOptions, StackDepth};
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::debugger::expression::evaluate;
+use crate::debugger::expression::{check_grammar, evaluate};
 use crate::debugger::{Breakpoint, Session};
 use std::fmt::Write;
 
@@ -46,10 +46,11 @@ pub(super) fn next_options(
                 });
             }
             'w' => {
-                options.condition = arguments.next_quoted()?;
-                if options.condition.is_none() {
-                    return Err(arguments.error(CommandErrorKind::Syntax).into());
-                }
+                let condition = arguments.next_quoted()?;
+                let none = || arguments.error(CommandErrorKind::Syntax);
+                let condition = condition.ok_or_else(none)?;
+                check_grammar(&condition, session)?;
+                options.condition = Some(condition);
             }
             other if others.contains(other) => found.push(other),
             _ => return Err(arguments.error(CommandErrorKind::Syntax).into()),

@@ -10,6 +10,7 @@ use crate::debugger::expression::ExpressionError;
 use crate::debugger::registers::RegisterError;
 use crate::debugger::scripting::MAX_BLOCK_DEPTH;
 use crate::debugger::search::SearchError;
+use crate::debugger::target_text::printable;
 use crate::debugger::{STOP_WORK, Session, SessionError};
 use crate::guest::objects::ObjectError;
 use crate::guest::pool::PoolError;
@@ -37,6 +38,9 @@ pub enum ExecuteError {
     /// There is no extension command of this name.
     #[error("No export {0} found")]
     NoExtension(String),
+    /// This target cannot have the command: [`absent_command`](super::absent_command) says so.
+    #[error("{0}")]
+    Absent(&'static str),
     /// The line is too long.
     #[error(transparent)]
     TooLong(#[from] LineTooLong),
@@ -239,13 +243,14 @@ impl ExecuteError {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn below_prompt(&self, width: usize) -> String {
-        match self {
+        let text = match self {
             ExecuteError::Argument(ArgumentError::Command(error)) => error.with_prompt(width),
             ExecuteError::AtBreakpoint {
                 error, location, ..
             } => format!("{}\n{location}", error.below_prompt(width)),
             other => other.to_string(),
-        }
+        };
+        printable(&text).into_owned()
     }
 
     /// Whether `.catch` keeps the error from ending the program of commands. What ends loops is none of

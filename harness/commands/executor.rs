@@ -4,12 +4,13 @@
 //! Whatever a line executes again and again takes some of the budget of a run, so that it has an end; a
 //! break-in ends it sooner.
 
-use super::{ExecuteError, Flow, find, name_length};
+use super::{ExecuteError, Flow, absent_command, find, name_length};
 use crate::debugger::command_line::{LineTooLong, MAX_LINE_LENGTH, next_command};
 use crate::debugger::control::Motion;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::log::Log;
 use crate::debugger::scripting::{COMMAND_WORK, MAX_BLOCK_DEPTH};
+use crate::debugger::target_text::printable;
 use crate::debugger::{Session, StopReason};
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ struct Output<'a> {
 
 impl Write for Output<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let text = &*printable(text);
         self.printed.fetch_add(text.len() as u64, Ordering::Relaxed);
         self.log.write(text);
         self.out.write_str(text)
@@ -43,6 +45,7 @@ struct Captured {
 
 impl Write for Captured {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let text = &*printable(text);
         self.full |= self.text.len() + text.len() > MAX_CAPTURED;
         if self.full {
             return Err(fmt::Error);
@@ -280,6 +283,9 @@ impl Session {
     fn execute_one(&mut self, command: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
         let mut cursor = Cursor::new(command);
         let name = &command[..name_length(command)];
+        if let Some(sentence) = absent_command(command) {
+            return Err(ExecuteError::Absent(sentence));
+        }
         if let Some((known, run)) = find(name) {
             // Options follow some names without a space.
             cursor.eat(known);

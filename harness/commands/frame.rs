@@ -3,7 +3,7 @@
 //! that frame: `r`, `k` and expressions are about it until the guest goes on. `gu` goes up from the frame.
 //!
 //! ".frame (Set Local Context)" in the debugger's manual has the rules, sessions published by their
-//! authors the row. A frame that the stack does not have is a range error, in the project's own words.
+//! authors the row, and what is said of a frame that the stack does not have.
 //! The forms with `=` are not there.
 //!
 //! ```text
@@ -12,8 +12,8 @@
 //! ```
 
 use super::{ExecuteError, Flow, registers};
-use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::{Session, StackFrame};
 use std::fmt::Write;
 
 /// The highest number of a frame.
@@ -44,14 +44,17 @@ pub(super) fn run(
     let number = number as usize;
     let mut frames = session.stack_frames(&session.registers(), number + 1);
     let Some(frame) = (frames.len() > number).then(|| frames.pop()).flatten() else {
-        return Err(arguments.error(CommandErrorKind::Range).into());
+        writeln!(
+            out,
+            "Cannot find frame {number:#x}, previous scope unchanged"
+        )?;
+        let current = session.control.frame;
+        if let Some(frame) = frames.get(current) {
+            write_row(out, current, frame)?;
+        }
+        return Ok(Flow::Stay);
     };
-    let site = &frame.site;
-    writeln!(
-        out,
-        "{number:02x} {} {} {site}",
-        site.child_sp, site.return_address
-    )?;
+    write_row(out, number, &frame)?;
     let before = session.control.context.replace(frame.registers);
     if shows {
         registers::run(session, &mut Cursor::new(""), out)?;
@@ -61,4 +64,10 @@ pub(super) fn run(
         session.control.frame = number;
     }
     Ok(Flow::Stay)
+}
+
+fn write_row(out: &mut dyn Write, number: usize, frame: &StackFrame) -> std::fmt::Result {
+    let site = &frame.site;
+    let (stack, return_address) = (site.child_sp, site.return_address);
+    writeln!(out, "{number:02x} {stack} {return_address} {site}")
 }

@@ -1,5 +1,6 @@
 //! `.hh COMMAND`: a command's page, with an example. `.hh`, `.help`: the commands' names, of `.help` those that
-//! start with a point.
+//! start with a point. Of commands of WinDbg that this target cannot have `.hh` says what there is in their place, as
+//! they do themselves.
 //!
 //! ".hh (Open HTML Help File)" and ".help (Meta-Command Help)" in the debugger's manual, whose window and whose
 //! lines these are not.
@@ -13,7 +14,7 @@
 //! ```
 
 use super::pages::page;
-use super::{ExecuteError, Flow, name_of, names};
+use super::{ExecuteError, Flow, absent_command, name_of, names};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use std::fmt::{self, Write};
@@ -26,6 +27,10 @@ pub(super) fn run<const META: bool>(
     let name = arguments.rest().trim();
     if name.is_empty() {
         write_names(out, names().filter(|name| !META || name.starts_with('.')))?;
+        return Ok(Flow::Stay);
+    }
+    if let Some(sentence) = absent_command(name) {
+        writeln!(out, "{sentence}")?;
         return Ok(Flow::Stay);
     }
     let found = page(name).or_else(|| page(name_of(name)?));

@@ -17,6 +17,7 @@
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
+use crate::debugger::log::Log;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -59,8 +60,14 @@ pub(super) fn run_open<const APPENDS: bool>(
         (false, name) => name,
     });
     session.check_files()?;
-    close(session, out)?;
-    let opened = session.state.scripting.log.open(&path, APPENDS, wide);
+    // A file that cannot be opened leaves the one that is open.
+    let opened = match Log::check(&path) {
+        Ok(()) => {
+            close(session, out)?;
+            session.state.scripting.log.open(&path, APPENDS, wide)
+        }
+        Err(error) => Err(error),
+    };
     opened.map_err(|source| ExecuteError::Write {
         path: path.clone(),
         source,
@@ -101,4 +108,27 @@ pub(super) fn run_status(
         None => writeln!(out, "No log file open")?,
     }
     Ok(Flow::Stay)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Lab, Session};
+
+    #[test]
+    fn a_log_that_cannot_be_opened_leaves_the_open_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = folder.path().join("good.log");
+        let bad = folder.path().join("no/such.log");
+        let mut session = Session::new(Lab::builder().build().unwrap());
+        let mut open = |path: &std::path::Path| {
+            session.execute(&format!(".logopen {}; ? 1; .logfile", path.display()))
+        };
+        open(&good).unwrap();
+        open(&bad).unwrap_err();
+        let status = session.execute("? 2; .logfile").unwrap();
+        assert!(status.contains("good.log"), "{status}");
+        let log = std::fs::read_to_string(&good).unwrap();
+        assert!(log.contains("Evaluate expression: 2 "), "{log}");
+        assert!(!log.contains("Closing"), "{log}");
+    }
 }

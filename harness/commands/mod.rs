@@ -3,6 +3,7 @@
 //! A command parses its arguments, does its work on a [`Session`], and writes text. What it shows
 //! is also to be had as values from [`Session`]'s methods.
 
+mod absent;
 mod aliases;
 mod analyze;
 mod break_on_access;
@@ -75,6 +76,7 @@ mod symbol_files;
 mod threads;
 mod time;
 mod unassemble;
+mod unassemble_function;
 mod version;
 
 /// The pages of all commands.
@@ -83,6 +85,7 @@ mod version;
 #[cfg_attr(doc, doc = include_str!("../../docs/commands.md"))]
 pub mod reference {}
 
+pub use absent::absent_command;
 pub use error::ExecuteError;
 
 use crate::debugger::control::Motion;
@@ -116,7 +119,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 100] = [
+static COMMANDS: [(&str, Run); 101] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -225,6 +228,7 @@ static COMMANDS: [(&str, Run); 100] = [
     ("tt", step::run::<false, { step::RETURN }>),
     ("u", unassemble::run),
     ("ub", unassemble::run_backwards),
+    ("uf", unassemble_function::run),
     ("version", version::run::<true>),
     ("vertarget", version::run::<false>),
     ("wrmsr", model_specific::run_write),
@@ -345,6 +349,10 @@ impl Session {
             let advanced = self.advance(&mut motion);
             self.write_run_output(out)?;
             let (stop, ended) = advanced?;
+            if let Some(error) = self.control.condition_error.take() {
+                writeln!(out, "{error}")?;
+                return self.report(&stop, out);
+            }
             let event = self.control.event.clone();
             if let Some(event) = &event
                 && !event.breaks

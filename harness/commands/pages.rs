@@ -117,6 +117,7 @@ static PAGES: &[Page] = &[
     page!("threads.rs", ["!thread"]),
     page!("time.rs", [".time"]),
     page!("unassemble.rs", ["u", "ub"]),
+    page!("unassemble_function.rs", ["uf"]),
     page!("version.rs", ["version", "vertarget"]),
 ];
 
@@ -212,5 +213,5 @@ pub fn reference() -> String {
         let names: Vec<String> = page.names.iter().map(|name| format!("`{name}`")).collect();
         text.push_str(&format!("\n## {}\n\n{}\n", names.join(", "), page.text()));
     }
-    text
+    text + &super::absent::reference()
 }

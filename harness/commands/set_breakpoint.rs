@@ -10,9 +10,9 @@
 //! | `/1` | once, and is gone |
 //! | `/p PROCESS`, `/t THREAD` | only there, by the addresses of `_EPROCESS`, `_ETHREAD` |
 //! | `/c DEPTH`, `/C DEPTH` | only with fewer frames, or more, on the stack |
-//! | `/w "EXPRESSION"` | only if it is not 0: a MASM expression, since there is no `dx` here |
+//! | `/w "EXPRESSION"` | only if it is not 0: a MASM expression, since there is no `dx` here; where it has no value the guest stops, and its error is shown |
 //!
-//! PASSES is the number of the pass that stops the guest first. The rules are those of the debugger's
+//! Without an address it is the current instruction's. PASSES is the number of the pass that stops the guest first. The rules are those of the debugger's
 //! manual, "bp, bu, bm (Set Breakpoint)"; the lines of `bm` are its example's.
 //!
 //! Guest memory does not show the breakpoint. A second one at the same address redefines the first.
@@ -45,7 +45,9 @@ pub(super) fn run<const DEFERRED: bool>(
     let mut options = BreakpointOptions::default();
     next_options(session, arguments, &mut options, "")?;
     let start = arguments.rest();
-    let address = match arguments.next_expression(session) {
+    let here = matches!(arguments.peek(), None | Some('"'));
+    let here = here.then(|| session.registers().rip());
+    let address = match here.map_or_else(|| arguments.next_expression(session), |at| Ok(at.0)) {
         Ok(address) => Some(Va(address)),
         Err(error)
             if error.kind == ExpressionErrorKind::Unresolved && names_module(session, start) =>
@@ -57,7 +59,7 @@ pub(super) fn run<const DEFERRED: bool>(
     };
     let symbol = start[..start.len() - arguments.rest().len()].trim();
     let command = finish(session, arguments, &mut options)?;
-    let deferred = DEFERRED || address.is_none();
+    let deferred = (DEFERRED && here.is_none()) || address.is_none();
     if address.is_none() && !DEFERRED {
         writeln!(
             out,

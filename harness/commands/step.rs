@@ -35,7 +35,7 @@
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::control::Motion;
-use crate::debugger::cursor::Cursor;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::{Session, StepEnd, Steps, Stop};
 use crate::report::location::write_location;
 use std::fmt::Write;
@@ -46,6 +46,9 @@ pub(super) const RETURN: u8 = 2;
 pub(super) const CALL_OR_RETURN: u8 = 3;
 pub(super) const BRANCH: u8 = 4;
 pub(super) const TAKEN_BRANCH: u8 = 5;
+
+/// The most steps that one command takes, by the width of a count in WinDbg's interfaces (`ULONG`).
+const MOST: u64 = u32::MAX as u64;
 
 /// The command that a name with the option `r` means.
 pub(super) fn without_option(name: &str) -> Option<&str> {
@@ -69,6 +72,9 @@ pub(super) fn run<const OVER: bool, const END: u8>(
         None | Some('"') => 1,
         _ => arguments.next_expression(session)?,
     };
+    if count == 0 || count > MOST {
+        return Err(arguments.error(CommandErrorKind::Range).into());
+    }
     let steps = Steps {
         over: OVER,
         end: match END {

@@ -65,6 +65,16 @@ pub(super) fn run_reload(
     let module = arguments.next_word();
     arguments.finish()?;
     session.reload_symbols(module);
+    if let Some(name) = module {
+        let is = |one: &crate::symbols::Module| {
+            [one.name(), one.image_name()]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name))
+        };
+        if !session.modules().iter().any(is) {
+            writeln!(out, "\"{name}\" was not found in the image list.")?;
+        }
+    }
     if module.is_none() {
         let user = session
             .modules()

@@ -101,7 +101,7 @@ pub(super) fn run_backwards(
     Ok(Flow::Stay)
 }
 
-fn starts_symbol(session: &Session, address: Va) -> bool {
+pub(super) fn starts_symbol(session: &Session, address: Va) -> bool {
     let near = session.modules().nearest(address);
     near.is_some_and(|near| near.offset == 0 && near.symbol.is_some())
 }

@@ -1,6 +1,7 @@
 //! Whether a breakpoint that the guest has come to counts.
 
 use super::breakpoint::{Breakpoint, StackDepth};
+use super::cursor::ArgumentError;
 use super::expression::evaluate;
 use super::session::{Session, SessionError};
 use crate::address::Va;
@@ -30,8 +31,13 @@ impl Session {
             // The machine's own, which no session has set.
             return Ok(true);
         };
-        if !self.fits(&found) {
-            return Ok(false);
+        match self.fits(&found) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) => {
+                self.control.condition_error = Some(error);
+                return Ok(true);
+            }
         }
         if let Some(kept) = self.breakpoints.get_mut(found.number)
             && kept.passes_left > 1
@@ -43,13 +49,16 @@ impl Session {
     }
 
     /// Whether a breakpoint's options hold here.
-    pub(super) fn fits(&self, breakpoint: &Breakpoint) -> bool {
+    ///
+    /// # Errors
+    /// Its condition has no value here.
+    pub(super) fn fits(&self, breakpoint: &Breakpoint) -> Result<bool, ArgumentError> {
         let options = &breakpoint.options;
         let is = |wanted: Option<Va>, here: Option<Va>| wanted.is_none() || wanted == here;
         if !is(options.thread, self.current_thread())
             || !is(options.process, self.current_process())
         {
-            return false;
+            return Ok(false);
         }
         let frames = |limit: u64| self.stack(limit as usize).frames.len() as u64;
         let deep_enough = match options.depth {
@@ -57,8 +66,9 @@ impl Session {
             Some(StackDepth::Below(limit)) => frames(limit) < limit,
             Some(StackDepth::Above(limit)) => frames(limit.saturating_add(1)) > limit,
         };
-        // An expression that has no value here does not keep the guest from stopping.
-        let condition = options.condition.as_deref();
-        deep_enough && condition.is_none_or(|text| evaluate(text, self) != Ok(0))
+        match options.condition.as_deref() {
+            Some(text) if deep_enough => Ok(evaluate(text, self)? != 0),
+            _ => Ok(deep_enough),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a session keeps about how the guest goes on, and where the debugger looks from meanwhile.
 
+use super::cursor::ArgumentError;
 use super::event::Event;
 use super::event_filter::EventFilters;
 use super::steps::Steps;
@@ -110,6 +111,8 @@ pub(crate) struct Control {
     pub event: Option<Event>,
     /// The registers at the exception that has stopped the guest, and the segments.
     pub exception: Option<(Registers, [u16; 6])>,
+    /// Why the condition of the breakpoint that has stopped the guest has no value, if it has none.
+    pub condition_error: Option<ArgumentError>,
     /// The frame of the stack that is looked at.
     pub frame: usize,
 }
@@ -120,6 +123,7 @@ impl Control {
         self.reset_context();
         self.event = None;
         self.exception = None;
+        self.condition_error = None;
         self.stepped_onto = false;
     }
 

@@ -76,12 +76,14 @@ use crate::memory::{FaultReason, MemoryFault, ReadMemory};
 use std::fmt;
 
 mod function;
+mod grammar;
 mod number;
 mod parser;
 #[cfg(test)]
 pub(in crate::debugger) mod tests;
 
 pub use function::entry_point;
+pub use grammar::check_grammar;
 
 /// How deep parentheses and unary operators may nest. The project's own limit: it keeps hostile
 /// text from overflowing the host's stack.

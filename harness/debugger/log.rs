@@ -25,6 +25,19 @@ impl Log {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks whether a file can be written, as [`open`](Log::open) will do it. What is in it stays; one that
+    /// is not there is made.
+    ///
+    /// # Errors
+    /// As for [`open`](Log::open).
+    pub fn check(path: &Path) -> io::Result<()> {
+        if path.exists() && !path.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no file"));
+        }
+        OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(())
+    }
+
     /// Opens a file for it, in place of one that is open.
     ///
     /// # Errors
@@ -109,5 +122,8 @@ mod tests {
         log.write("é");
         assert_eq!(std::fs::read(&path).unwrap(), [0xff, 0xfe, 0xe9, 0]);
         assert!(log.open(folder.path(), false, false).is_err());
+        assert!(Log::check(folder.path()).is_err());
+        Log::check(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [0xff, 0xfe, 0xe9, 0]);
     }
 }

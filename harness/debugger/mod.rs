@@ -17,6 +17,7 @@ mod event;
 pub mod event_filter;
 pub mod exception;
 pub mod expression;
+pub mod function;
 mod linked_list;
 pub mod listing;
 pub(crate) mod log;

@@ -23,6 +23,12 @@ pub enum RegisterError {
         /// Its name.
         name: String,
     },
+    /// It is a register that only the guest changes.
+    #[error("{name} cannot be changed here")]
+    Fixed {
+        /// Its name.
+        name: String,
+    },
     /// The value has more bits than the register.
     #[error("{value:x} has more than the {width} bits of {name}")]
     TooWide {
@@ -173,7 +179,10 @@ impl Session {
                 let value = u32::try_from(value).map_err(|_| not_writable())?;
                 return Ok(self.lab_mut().machine_mut().set_mxcsr(value)?);
             }
-            _ => return Err(not_writable()),
+            _ => {
+                let name = name.to_string();
+                return Err(RegisterError::Fixed { name });
+            }
         }
         Ok(self.lab_mut().machine_mut().set_registers(&registers)?)
     }

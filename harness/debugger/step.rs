@@ -230,7 +230,7 @@ impl Session {
         if self.control.event.is_some() {
             return exit;
         }
-        let counts = found.is_none_or(|one| one.passes_left <= 1 && self.fits(one));
+        let counts = found.is_none_or(|one| one.passes_left <= 1 && self.fits(one).unwrap_or(true));
         self.control.stepped_onto = counts;
         if counts { exit } else { Exit::Step }
     }

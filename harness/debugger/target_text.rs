@@ -3,6 +3,7 @@
 use super::session::Session;
 use crate::address::Va;
 use crate::memory::{MemoryFault, ReadMemory};
+use std::borrow::Cow;
 
 /// The most characters that are read: as many as a `UNICODE_STRING` can have, and as many again.
 const MOST: usize = 65_536;
@@ -18,6 +19,24 @@ pub enum TextForm {
     AnsiString,
     /// What a `UNICODE_STRING` describes.
     UnicodeString,
+}
+
+/// A text as it may be printed. What is printed may come from guest memory, and a guest is not to move a
+/// terminal's cursor or rename its window: control characters are points, but for ends of lines and
+/// tabulators; carriage returns are left out. All that commands print, and errors, goes through here.
+///
+/// ```
+/// use poolhit::debugger::target_text::printable;
+/// assert_eq!(printable("one\ttwo\r\n"), "one\ttwo\n");
+/// assert_eq!(printable("\x1b[2J\u{9b}2J"), ".[2J.2J");
+/// ```
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let moves = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(moves) {
+        return Cow::Borrowed(text);
+    }
+    let kept = text.chars().filter(|c| *c != '\r');
+    Cow::Owned(kept.map(|c| if moves(c) { '.' } else { c }).collect())
 }
 
 impl Session {
@@ -88,6 +107,7 @@ impl Session {
 mod tests {
     use super::*;
     use crate::guest::Lab;
+    use proptest::prelude::*;
 
     #[test]
     fn texts_are_read_in_each_form() {
@@ -107,5 +127,36 @@ mod tests {
             assert_eq!(session.target_text(from, form).unwrap(), expected);
         }
         assert!(session.target_text(Va(0x10), TextForm::Ascii).is_err());
+    }
+
+    /// Whatever is in guest memory, and whichever command shows it.
+    #[test]
+    fn nothing_printed_moves_the_cursor() {
+        let session = Session::new(Lab::builder().build().unwrap());
+        let at = session.resolve("myfault").unwrap().wrapping_add(0x1400);
+        // the closure of a property may be called again
+        let session = std::cell::RefCell::new(session);
+        let low = prop_oneof![0_u8..32, any::<u8>(), Just(0x1b)];
+        let bytes = proptest::collection::vec(low, 1..24);
+        proptest!(ProptestConfig::with_cases(64), |(bytes in bytes)| {
+            let mut session = session.borrow_mut();
+            session.write(at, &[&bytes[..], &[0, 0]].concat()).unwrap();
+            for command in [
+                format!(".printf \"%ma %mu %c %C\\n\", {at}, {at}, by({at}), wo({at})"),
+                format!("as /c Shown .printf \"%c\", by({at})"),
+                format!("as /ma Text {at}; al"),
+                format!("as /mu Text {at}; al"),
+                format!(".foreach (word {{ .printf \"%c%c\", by({at}), by({at}+1) }}) {{ ? word }}"),
+                format!("da {at} l8; du {at} l4; db {at} l10; dc {at} l4; dda {at} l1"),
+            ] {
+                let mut out = String::new();
+                if let Err(error) = session.execute_to(&command, &mut out) {
+                    out.push_str(&error.below_prompt(7));
+                }
+                let moved = out.chars().find(|c| c.is_control() && !"\n\t".contains(*c));
+                prop_assert_eq!(moved, None, "{}: {:?}", command, out);
+                let _ = session.execute("ad *");
+            }
+        });
     }
 }

@@ -1,0 +1,71 @@
+//! `uf [/o] ADDRESS`: all instructions of the function that an address is in: from its entry on, and then those
+//! of its other parts, each below an empty line. `/o` is for the parts by address.
+//!
+//! "uf (Unassemble Function)" in the debugger's manual. What belongs to a function is what the image's unwind
+//! data says; of a leaf function, which has none, the code up to the return that nothing in it jumps behind.
+//! WinDbg follows the jumps instead, and has an empty line in front of each place that is jumped to. Its `/c`,
+//! `/i` and `/m` are not there: no output of them was found to go by. A function has at most 1 MiB.
+//!
+//! ```text
+//! kd> uf nt!ExFreePool
+//! nt!ExFreePool:
+//! fffff800`01633e60 4883ec28        sub     rsp,28h
+//! fffff800`01633e64 31d2            xor     edx,edx
+//! fffff800`01633e66 e825b7fdff      call    nt!ExFreePoolWithTag (fffff800`0160f590)
+//! fffff800`01633e6b 90              nop
+//! fffff800`01633e6c 4883c428        add     rsp,28h
+//! fffff800`01633e70 c3              ret
+//! ```
+
+use super::unassemble::starts_symbol;
+use super::{ExecuteError, Flow};
+use crate::address::Va;
+use crate::debugger::Session;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::report::location::write_symbol;
+use std::fmt::Write;
+
+pub(super) fn run(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let mut by_address = false;
+    while arguments.peek() == Some('/') {
+        if !arguments.rest().starts_with("/o") {
+            arguments.eat("/");
+            return Err(arguments.error(CommandErrorKind::Syntax).into());
+        }
+        by_address = arguments.eat("/o");
+    }
+    let address = Va(arguments.next_expression(session)?);
+    arguments.finish()?;
+    let mut code = session.function_code(address);
+    if code.is_empty() {
+        return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
+    }
+    if by_address {
+        code.sort_by_key(|one| one.start);
+    }
+    for (number, part) in code.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        let mut at = part.start;
+        while at < part.end {
+            if at == part.start || starts_symbol(session, at) {
+                write_symbol(out, session, at)?;
+            }
+            let instruction = session.instruction(at);
+            writeln!(out, "{instruction}")?;
+            if instruction.bytes().is_empty() {
+                return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
+            }
+            at = instruction.next_address();
+            if at < part.start {
+                break;
+            }
+        }
+    }
+    Ok(Flow::Stay)
+}
