@@ -10,8 +10,8 @@
 //!
 //! ```text
 //! kd> dps @rsp l2
-//! fffff880`02f6dea8  fffff800`0162b771 nt!PspStartInitialProcess+0xd1
-//! fffff880`02f6deb0  fffff880`02f6df70
+//! fffff880`02f6dea8  fffff800`0162b9b1 nt!PspStartInitialProcess+0xd1
+//! fffff880`02f6deb0  00000000`00000086
 //! ```
 
 use super::display::{DisplayOptions, element_text, range};
