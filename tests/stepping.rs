@@ -392,7 +392,7 @@ fn a_number_of_steps_has_an_end() {
     let mut session = session();
     session.set_budget(1 << 22);
     session.execute("g nt!NtDeviceIoControlFile").unwrap();
-    let error = session.execute("t ffffffffffff").unwrap_err();
+    let error = session.execute("t ffffffff").unwrap_err();
     assert!(
         error.to_string().contains("the budget of one run"),
         "{error}"

@@ -124,7 +124,8 @@ pub(super) fn reference() -> String {
 mod tests {
     use super::*;
     use crate::commands::{ExecuteError, names};
-    use crate::{Lab, Session};
+    use crate::debugger::Session;
+    use crate::guest::Lab;
 
     #[test]
     fn what_is_absent_is_told_and_no_command() {

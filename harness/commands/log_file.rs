@@ -112,7 +112,8 @@ pub(super) fn run_status(
 
 #[cfg(test)]
 mod tests {
-    use crate::{Lab, Session};
+    use crate::debugger::Session;
+    use crate::guest::Lab;
 
     #[test]
     fn a_log_that_cannot_be_opened_leaves_the_open_one() {
