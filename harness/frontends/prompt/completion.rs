@@ -95,9 +95,11 @@ pub fn complete(words: &Words, line: &str, position: usize) -> (usize, Vec<Strin
         let path = command[name.len()..].trim_start().trim_start_matches('"');
         return (typed.len() - path.len(), files(path));
     }
-    let word_at = typed[command_at..]
-        .rfind(|c: char| c.is_whitespace() || "()+-*/&|=<>\"',".contains(c))
-        .map_or(command_at, |at| command_at + at + 1);
+    let ends_a_word = |c: &(usize, char)| c.1.is_whitespace() || "()+-*/&|=<>\"',".contains(c.1);
+    let word_at = command
+        .char_indices()
+        .rfind(ends_a_word)
+        .map_or(command_at, |(at, c)| command_at + at + c.len_utf8());
     let word = &typed[word_at..];
     let mut found: Vec<String> = if word_at == command_at {
         let commands = names().map(str::to_string);
@@ -204,6 +206,8 @@ mod tests {
         );
         check("u nobody!x", 2, &[]);
         check(".hh !poolv", 4, &["!poolval"]);
+        // A space may be more than one byte long.
+        check("u\u{3000}myf", 4, &["myfault"]);
     }
 
     #[test]
