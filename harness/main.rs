@@ -78,8 +78,9 @@ struct Leaks {
     #[arg(long, value_name = "FILE")]
     pdb: Option<PathBuf>,
     /// Make this request, of control code CODE (0x…, or decimal), with INPUT in hexadecimal digits and room
-    /// for OUTLEN bytes; in the order given
-    #[arg(long = "ioctl", value_name = "CODE[:INPUT[:OUTLEN]]")]
+    /// for OUTLEN bytes; in the order given. Behind `=`, what has to come of it: success or an
+    /// NTSTATUS. Without that, it may fail, but not each time
+    #[arg(long = "ioctl", value_name = "CODE[:INPUT[:OUTLEN]][=EXPECTED]")]
     ioctls: Vec<Step>,
     /// Open this path instead of the driver's own symbolic link, for the requests and for steps that open
     /// nothing

@@ -94,7 +94,8 @@ pub enum LeaksError {
     #[error("--return {0}: the driver does not import it")]
     NotImported(String),
     /// A request of the command line's failed each time.
-    #[error("{step} failed each time with error {} (status {status})", error.0)]
+    #[error("{step} failed each time with {}; if it has to, say so: --ioctl …={:#010x}",
+        error.with_status(*status), status.0)]
     Failed {
         /// The request, in words.
         step: String,
@@ -231,10 +232,7 @@ fn run_scenario(scenario: &Scenario, lab: &mut Lab, outcome: &mut Outcome) -> Re
 
 fn warn(outcome: &Outcome) {
     for failure in &outcome.failures {
-        let what = match failure.error.0 {
-            0 => format!("status {}", failure.status),
-            code => format!("error {code} (status {})", failure.status),
-        };
+        let what = failure.error.with_status(failure.status);
         let times = match failure.times {
             1 => "once".to_owned(),
             times => format!("{times} times in all"),

@@ -1,18 +1,8 @@
-//! What routines the driver has, besides those for requests: read in its driver object.
+//! The driver's own driver object, and what it says.
 
 use super::lab::Lab;
+use super::objects::{DriverObject, NamedObject};
 use crate::address::Va;
-use crate::memory::ReadMemory;
-
-const DRIVER: u8 = 26;
-/// `_DRIVER_OBJECT`, its fields on x64.
-mod driver {
-    pub const START: u64 = 0x18;
-    pub const EXTENSION: u64 = 0x30;
-    pub const UNLOAD: u64 = 0x68;
-}
-/// `_DRIVER_EXTENSION.AddDevice`.
-const ADD_DEVICE: u64 = 8;
 
 /// The routines that the driver has put into its driver object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,16 +25,32 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn driver_routines(&self) -> Option<DriverRoutines> {
-        let memory = self.machine();
-        let read = |at: Va, offset| memory.read_va(at.wrapping_add(offset)).ok();
-        let base = self.bases().driver;
-        let objects = self.named_objects();
-        let mut drivers = objects.iter().filter(|named| named.kind == DRIVER);
-        let own = drivers.find(|named| read(named.object, driver::START) == Some(base))?;
-        let extension = read(own.object, driver::EXTENSION)?;
+        let own = self.named_driver(&self.named_objects())?;
         Some(DriverRoutines {
-            add_device: read(extension, ADD_DEVICE)? != Va(0),
-            unload: read(own.object, driver::UNLOAD)? != Va(0),
+            add_device: own.add_device != Va(0),
+            unload: own.unload != Va(0),
         })
+    }
+
+    /// The driver's object, by its name.
+    fn named_driver(&self, named: &[NamedObject]) -> Option<DriverObject> {
+        let drivers = named.iter().filter(|named| named.type_name == "Driver");
+        let mut objects = drivers.filter_map(|named| self.driver_object(named.object).ok());
+        objects.find(|driver| driver.image.0 == self.bases().driver)
+    }
+
+    /// The driver's object: by its name, or by that of one of its devices, since the name goes first.
+    pub(super) fn own_driver(&self, named: &[NamedObject]) -> Option<DriverObject> {
+        self.named_driver(named).or_else(|| {
+            let devices = named.iter().filter(|named| named.type_name == "Device");
+            let mut drivers = devices.filter_map(|named| self.driver_of_device(named.object));
+            drivers.find(|driver| driver.image.0 == self.bases().driver)
+        })
+    }
+
+    /// The driver of a device.
+    pub(super) fn driver_of_device(&self, device: Va) -> Option<DriverObject> {
+        let device = self.device_object(device).ok()?;
+        self.driver_object(device.driver.0).ok()
     }
 }

@@ -5,74 +5,12 @@
 
 use crate::address::Va;
 use crate::debugger::Session;
-use crate::guest::objects::{DeviceObject, DriverObject, Irp, ObjectHeader, StackLocation};
+use crate::guest::objects::{
+    DeviceObject, DriverObject, Irp, MAJOR_FUNCTIONS, ObjectHeader, StackLocation,
+    major_function_name, minor_function_name,
+};
 use std::fmt::{self, Write};
 
-/// The major functions' names, by number (wdm.h).
-pub const MAJOR_FUNCTIONS: [&str; 28] = [
-    "IRP_MJ_CREATE",
-    "IRP_MJ_CREATE_NAMED_PIPE",
-    "IRP_MJ_CLOSE",
-    "IRP_MJ_READ",
-    "IRP_MJ_WRITE",
-    "IRP_MJ_QUERY_INFORMATION",
-    "IRP_MJ_SET_INFORMATION",
-    "IRP_MJ_QUERY_EA",
-    "IRP_MJ_SET_EA",
-    "IRP_MJ_FLUSH_BUFFERS",
-    "IRP_MJ_QUERY_VOLUME_INFORMATION",
-    "IRP_MJ_SET_VOLUME_INFORMATION",
-    "IRP_MJ_DIRECTORY_CONTROL",
-    "IRP_MJ_FILE_SYSTEM_CONTROL",
-    "IRP_MJ_DEVICE_CONTROL",
-    "IRP_MJ_INTERNAL_DEVICE_CONTROL",
-    "IRP_MJ_SHUTDOWN",
-    "IRP_MJ_LOCK_CONTROL",
-    "IRP_MJ_CLEANUP",
-    "IRP_MJ_CREATE_MAILSLOT",
-    "IRP_MJ_QUERY_SECURITY",
-    "IRP_MJ_SET_SECURITY",
-    "IRP_MJ_POWER",
-    "IRP_MJ_SYSTEM_CONTROL",
-    "IRP_MJ_DEVICE_CHANGE",
-    "IRP_MJ_QUERY_QUOTA",
-    "IRP_MJ_SET_QUOTA",
-    "IRP_MJ_PNP",
-];
-/// The minor functions of `IRP_MJ_PNP` and `IRP_MJ_POWER` (wdm.h); empty where a number means nothing.
-const PNP: [&str; 25] = [
-    "IRP_MN_START_DEVICE",
-    "IRP_MN_QUERY_REMOVE_DEVICE",
-    "IRP_MN_REMOVE_DEVICE",
-    "IRP_MN_CANCEL_REMOVE_DEVICE",
-    "IRP_MN_STOP_DEVICE",
-    "IRP_MN_QUERY_STOP_DEVICE",
-    "IRP_MN_CANCEL_STOP_DEVICE",
-    "IRP_MN_QUERY_DEVICE_RELATIONS",
-    "IRP_MN_QUERY_INTERFACE",
-    "IRP_MN_QUERY_CAPABILITIES",
-    "IRP_MN_QUERY_RESOURCES",
-    "IRP_MN_QUERY_RESOURCE_REQUIREMENTS",
-    "IRP_MN_QUERY_DEVICE_TEXT",
-    "IRP_MN_FILTER_RESOURCE_REQUIREMENTS",
-    "",
-    "IRP_MN_READ_CONFIG",
-    "IRP_MN_WRITE_CONFIG",
-    "IRP_MN_EJECT",
-    "IRP_MN_SET_LOCK",
-    "IRP_MN_QUERY_ID",
-    "IRP_MN_QUERY_PNP_DEVICE_STATE",
-    "IRP_MN_QUERY_BUS_INFORMATION",
-    "IRP_MN_DEVICE_USAGE_NOTIFICATION",
-    "IRP_MN_SURPRISE_REMOVAL",
-    "IRP_MN_QUERY_LEGACY_BUS_INFORMATION",
-];
-const POWER: [&str; 4] = [
-    "IRP_MN_WAIT_WAKE",
-    "IRP_MN_POWER_SEQUENCE",
-    "IRP_MN_SET_POWER",
-    "IRP_MN_QUERY_POWER",
-];
 /// `FILE_*` in `_DEVICE_OBJECT.Characteristics` (wdm.h).
 const CHARACTERISTICS: [(u32, &str); 12] = [
     (0x1, "FILE_REMOVABLE_MEDIA"),
@@ -396,17 +334,10 @@ fn write_location(
 ) -> fmt::Result {
     let (major, minor) = (location.major, location.minor);
     let is_used = location.device != Va(0) || location.control != 0;
-    let major_name = MAJOR_FUNCTIONS.get(usize::from(major));
-    let major_name = major_name.filter(|_| is_used).unwrap_or(&"N/A");
-    let minors: &[&str] = match major {
-        0x16 => &POWER,
-        0x1b => &PNP,
-        _ => &[],
-    };
-    let minor_name = minors
-        .get(usize::from(minor))
-        .filter(|name| is_used && !name.is_empty());
-    let minor_name = minor_name.unwrap_or(&"N/A");
+    let major_name = major_function_name(major).filter(|_| is_used);
+    let major_name = major_name.unwrap_or("N/A");
+    let minor_name = minor_function_name(major, minor).filter(|_| is_used);
+    let minor_name = minor_name.unwrap_or("N/A");
     writeln!(
         out,
         "{sign}[{major_name}({major:x}), {minor_name}({minor:x})]"

@@ -4,9 +4,7 @@ use super::MOST_HANDLES;
 use super::held::Missing;
 use super::outcome::Place;
 use super::step::shown;
-use crate::guest::{
-    DeviceUse, DriverCallError, Lab, NtStatus, RequestError, Stopped, Win32Error, listed,
-};
+use crate::guest::{DriverCallError, Lab, NtStatus, RequestError, Stopped, Win32Error};
 use crate::leaks::{LeakError, RunEnd};
 
 /// Why a scenario was not done to its end.
@@ -54,10 +52,7 @@ pub enum RunError {
         place: Place,
     },
     /// Something else came of a step than the scenario says.
-    #[error("{place}: {step} gave {}, and not {expected}", match error.0 {
-        0 => format!("status {status}"),
-        code => format!("error {code} (status {status})"),
-    })]
+    #[error("{place}: {step} gave {}, and not {expected}", error.with_status(*status))]
     Unexpected {
         /// Where.
         place: Place,
@@ -89,9 +84,6 @@ pub enum RunError {
     /// The driver cannot be unloaded.
     #[error("unload: the driver has no DriverUnload")]
     NoUnload,
-    /// The driver was asked to unload, and is still there: what keeps it.
-    #[error("unload: the driver is still loaded:{}", listed(.0))]
-    StillLoaded(Vec<DeviceUse>),
     /// The lab does not track leaks.
     #[error(transparent)]
     Leaks(#[from] LeakError),

@@ -11,7 +11,7 @@ use std::fmt;
 /// let scenario = Scenario { steps: vec![Step::new(Action::Close)], ..Scenario::default() };
 /// let mut lab = Lab::builder().requester().build()?;
 /// let error = scenario.run(&mut lab, |_| ()).unwrap_err();
-/// assert_eq!(error.to_string(), "[[step]] 1 of repetition 1: no handle is open");
+/// assert_eq!(error.to_string(), "step 1 of repetition 1: no handle is open");
 /// # Ok::<(), poolhit::guest::LabError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,6 +1,6 @@
-//! IOCTLs as text: `CODE:INPUT:OUTLEN`.
+//! IOCTLs as text: `CODE:INPUT:OUTLEN=EXPECTED`.
 
-use super::step::{Action, BUFFER_LIMIT, Step};
+use super::step::{Action, BUFFER_LIMIT, Expected, ExpectedError, Step, number};
 use std::str::FromStr;
 
 /// Why a text is no IOCTL.
@@ -18,16 +18,22 @@ pub enum IoctlError {
     /// There is more behind that.
     #[error("`{0}` has too many colons: CODE, CODE:INPUT or CODE:INPUT:OUTLEN")]
     TooMany(String),
+    /// What is to come of it is nothing that can.
+    #[error(transparent)]
+    Expected(#[from] ExpectedError),
 }
 
 /// `CODE`, `CODE:INPUT` or `CODE:INPUT:OUTLEN`: the control code in hexadecimal with `0x` or in decimal,
-/// what is put in as hexadecimal digits, the room for the output in bytes.
+/// what is put in as hexadecimal digits, the room for the output in bytes. Behind each, `=` and what has
+/// to come of it: `success`, `anything` or an `NTSTATUS`.
 ///
 /// ```
-/// use poolhit::scenario::{Action, Step};
+/// use poolhit::scenario::{Action, Expected, Step};
 /// let step: Step = "0x83360018:0010:16".parse()?;
 /// let action = Action::Ioctl { code: 0x83360018, input: vec![0x00, 0x10], output: 16 };
 /// assert_eq!(step.action, action);
+/// let refused: Step = "0x83360018=0xC000000D".parse()?;
+/// assert_eq!(refused.expected, Expected::Status(0xc000000d));
 /// assert!("0x83360018:001".parse::<Step>().is_err());
 /// # Ok::<(), poolhit::scenario::IoctlError>(())
 /// ```
@@ -36,9 +42,13 @@ impl FromStr for Step {
 
     fn from_str(text: &str) -> Result<Step, IoctlError> {
         let quoted = |part: &str| part.chars().take(40).collect::<String>();
+        let (text, expected) = match text.split_once('=') {
+            None => (text, None),
+            Some((text, expected)) => (text, Some(expected.trim().parse::<Expected>()?)),
+        };
         let mut parts = text.split(':');
         let code = parts.next().unwrap_or_default().trim();
-        let code = control_code(code).ok_or_else(|| IoctlError::Code(quoted(code)))?;
+        let code = number(code).ok_or_else(|| IoctlError::Code(quoted(code)))?;
         let input = parts.next().unwrap_or_default();
         let input = bytes(input).ok_or_else(|| IoctlError::Input(quoted(input)))?;
         let output = match parts.next().map(str::trim) {
@@ -52,19 +62,13 @@ impl FromStr for Step {
         if parts.next().is_some() {
             return Err(IoctlError::TooMany(quoted(text)));
         }
-        Ok(Step::new(Action::Ioctl {
+        let mut step = Step::new(Action::Ioctl {
             code,
             input,
             output,
-        }))
-    }
-}
-
-/// A control code, in hexadecimal with `0x` or in decimal.
-fn control_code(text: &str) -> Option<u32> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
+        });
+        step.expected = expected.unwrap_or(step.expected);
+        Ok(step)
     }
 }
 

@@ -20,7 +20,7 @@ pub use file::{ScenarioError, ScenarioFile};
 pub use held::Missing;
 pub use ioctl::IoctlError;
 pub use outcome::{Failure, Outcome, Place};
-pub use step::{Action, BUFFER_LIMIT, Expected, PATH_LIMIT, Step};
+pub use step::{Action, BUFFER_LIMIT, Expected, ExpectedError, PATH_LIMIT, Step};
 
 /// The most steps in a list of a scenario.
 pub const MOST_STEPS: usize = 10_000;

@@ -29,22 +29,22 @@ pub enum Place {
     Unload,
 }
 
-/// As in `[[step]] 2 of repetition 3`.
+/// As in `step 2 of repetition 3`.
 ///
 /// ```
 /// use poolhit::scenario::Place;
 /// let place = Place::Step { repetition: 2, index: 1 };
-/// assert_eq!(place.to_string(), "[[step]] 2 of repetition 3");
+/// assert_eq!(place.to_string(), "step 2 of repetition 3");
 /// ```
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Place::Setup(index) => write!(f, "[[setup]] {}", index + 1),
+            Place::Setup(index) => write!(f, "setup step {}", index + 1),
             Place::Step { repetition, index } => {
-                write!(f, "[[step]] {} of repetition {}", index + 1, repetition + 1)
+                write!(f, "step {} of repetition {}", index + 1, repetition + 1)
             }
             Place::Device { repetition } => write!(f, "repetition {}", repetition + 1),
-            Place::Teardown(index) => write!(f, "[[teardown]] {}", index + 1),
+            Place::Teardown(index) => write!(f, "teardown step {}", index + 1),
             Place::Unload => f.write_str("unload"),
         }
     }

@@ -129,7 +129,7 @@ impl Run<'_> {
             Action::Shutdown => called(step, place, self.lab.shutdown()),
             Action::Unload => match self.lab.unload_driver() {
                 // It goes with the last handle.
-                Err(DriverCallError::StillLoaded) => Ok(Answer::success()),
+                Err(DriverCallError::StillLoaded(_)) => Ok(Answer::success()),
                 result => called(step, place, result),
             },
             Action::Load => called(step, place, self.lab.load_driver()),
@@ -293,7 +293,7 @@ fn called(
             is_success: false,
             is_known: false,
         }),
-        Err(DriverCallError::StillLoaded) => Err(RunError::StillLoaded(Vec::new())),
+        Err(error @ DriverCallError::StillLoaded(_)) => Err(RunError::Unload(error)),
         Err(DriverCallError::Request(source)) => Err(stopped(step, place, source)),
     }
 }

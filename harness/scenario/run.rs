@@ -106,10 +106,12 @@ impl Run<'_> {
                 }
             }
             self.list(&scenario.steps, |index| Place::Step { repetition, index })?;
-            match repetition + 1 == scenario.repeat {
-                false => self.settle(scenario.settle)?,
-                true => self.settle(scenario.last_settle())?,
-            }
+            let is_last = repetition + 1 == scenario.repeat;
+            self.settle(if is_last {
+                scenario.last_settle()
+            } else {
+                scenario.settle
+            })?;
             if tracks {
                 self.lab.mark_repeat()?;
             }
@@ -278,9 +280,6 @@ impl Run<'_> {
         if routines.is_some_and(|routines| !routines.unload) {
             return Err(RunError::NoUnload);
         }
-        self.lab.unload_driver().map_err(|error| match error {
-            DriverCallError::StillLoaded => RunError::StillLoaded(self.lab.device_uses()),
-            error => RunError::Unload(error),
-        })
+        self.lab.unload_driver().map_err(RunError::Unload)
     }
 }

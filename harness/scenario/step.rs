@@ -2,6 +2,7 @@
 
 use crate::guest::{DeviceAction, REQUEST_BUFFER, REQUEST_NAME, SystemPower};
 use std::fmt;
+use std::str::FromStr;
 
 /// The most bytes that a step puts in or asks for.
 pub const BUFFER_LIMIT: usize = REQUEST_BUFFER;
@@ -97,6 +98,43 @@ pub enum Expected {
     Success,
     /// A failure with this `NTSTATUS`.
     Status(u32),
+}
+
+/// A text is none of these.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` cannot be expected: success, anything, or an NTSTATUS (0xC000000D, say)")]
+pub struct ExpectedError(pub(super) String);
+
+/// `success`, `anything`, or an `NTSTATUS` in hexadecimal with `0x` or in decimal; 0 is a success.
+///
+/// ```
+/// use poolhit::scenario::Expected;
+/// assert_eq!("0xC000000D".parse(), Ok(Expected::Status(0xc000000d)));
+/// assert_eq!("success".parse(), Ok(Expected::Success));
+/// assert!("failure".parse::<Expected>().is_err());
+/// ```
+impl FromStr for Expected {
+    type Err = ExpectedError;
+
+    fn from_str(text: &str) -> Result<Expected, ExpectedError> {
+        match text {
+            "success" => Ok(Expected::Success),
+            "anything" => Ok(Expected::Anything),
+            _ => match number(text) {
+                Some(0) => Ok(Expected::Success),
+                Some(status) => Ok(Expected::Status(status)),
+                None => Err(ExpectedError(shown(text).chars().take(40).collect())),
+            },
+        }
+    }
+}
+
+/// A number of 32 bits, in hexadecimal with `0x` or in decimal.
+pub(super) fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 impl Action {

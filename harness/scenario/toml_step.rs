@@ -101,20 +101,13 @@ fn power(state: &str) -> Result<Action, StepError> {
 }
 
 fn expected(expect: Expect) -> Result<Expected, StepError> {
-    Ok(match expect {
-        Expect::Status(0) => Expected::Success,
-        Expect::Status(status) => Expected::Status(status),
-        Expect::Word(word) => match &*word {
-            "success" => Expected::Success,
-            "anything" => Expected::Anything,
-            _ => {
-                let word: String = word.chars().take(40).collect();
-                return wrong(format!(
-                    "expect = {word:?}: \"success\", \"anything\" or an NTSTATUS"
-                ));
-            }
-        },
-    })
+    match expect {
+        Expect::Status(0) => Ok(Expected::Success),
+        Expect::Status(status) => Ok(Expected::Status(status)),
+        Expect::Word(word) => word
+            .parse()
+            .or_else(|error| wrong(format!("expect: {error}"))),
+    }
 }
 
 /// The keys that say what is done.

@@ -83,7 +83,16 @@ fn a_driver_in_use_is_unloaded_later() {
     let mut lab = lab();
     let handle = open(&mut lab, "IoTest");
     let error = lab.unload_driver().unwrap_err();
-    assert!(matches!(error, DriverCallError::StillLoaded), "{error}");
+    let DriverCallError::StillLoaded(uses) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(uses, &lab.device_uses());
+    assert!(
+        error
+            .to_string()
+            .ends_with(r"\Device\IoTest: a file is open"),
+        "{error}"
+    );
     assert!(is_loaded(&lab));
     assert_eq!(Counters::of(&lab).unloads(), 0);
     let refused = ask(
@@ -106,7 +115,7 @@ fn a_driver_in_use_is_unloaded_later() {
 fn a_driver_below_others_is_not_unloaded() {
     let mut lab = lab_with(STACK, 0);
     let error = lab.unload_driver().unwrap_err();
-    assert!(matches!(error, DriverCallError::StillLoaded), "{error}");
+    assert!(matches!(error, DriverCallError::StillLoaded(_)), "{error}");
     assert!(is_loaded(&lab));
     assert_eq!(Counters::of(&lab).unloads(), 0);
 }
@@ -126,7 +135,7 @@ fn some_drivers_cannot_be_unloaded() {
 fn a_device_left_behind_keeps_the_image() {
     let mut lab = lab_with(KEEP_DEVICE, 0);
     let error = lab.unload_driver().unwrap_err();
-    assert!(matches!(error, DriverCallError::StillLoaded), "{error}");
+    assert!(matches!(error, DriverCallError::StillLoaded(_)), "{error}");
     assert!(is_loaded(&lab));
     assert_eq!(Counters::of(&lab).unloads(), 1);
 }

@@ -208,8 +208,8 @@ fn a_scenario_is_done_step_by_step() {
     assert_eq!(status, 2);
     assert_eq!(
         errors,
-        "poolhit: the run stopped: [[step]] 1 of repetition 1: ioctl 0x00222004 (0 bytes in, room for 0) \
-         gave error 87 (status 0xc000000d), and not success\n"
+        "poolhit: the run stopped: step 1 of repetition 1: ioctl 0x00222004 (0 bytes in, room for 0) \
+         gave error 87 ERROR_INVALID_PARAMETER (status 0xc000000d STATUS_INVALID_PARAMETER), and not success\n"
     );
     let (status, _, errors) = scenario("driver = 'my.sys'\n[[step]]\nopen = 'x'\non = 'y'\n");
     assert_eq!(status, 2);

@@ -30,7 +30,7 @@ fn every_form_says_what_stopped_the_run() {
     let first = text.lines().next().unwrap();
     assert!(first.contains("; until then nothing leaked, "), "{text}");
     let stack = &text[text.find("\nStopped: ").expect(&text)..];
-    assert!(stack.contains("\n  in      [[step]] 1 of repetition 1: ioctl 0x0022205c"));
+    assert!(stack.contains("\n  in      step 1 of repetition 1: ioctl 0x0022205c"));
     assert!(stack.contains(" nt!KeBugCheckEx+0x"), "{stack}");
 
     assert!(

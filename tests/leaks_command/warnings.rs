@@ -14,8 +14,8 @@ fn a_request_that_fails_sometimes_is_a_warning() {
     assert_eq!(status, 0, "{out}");
     assert_eq!(
         errors,
-        "poolhit: [[step]] 1 of repetition 1: ioctl 0x00222010 (4 bytes in, room for 0) failed with \
-         error 87 (status 0xc000000d), once\n"
+        "poolhit: step 1 of repetition 1: ioctl 0x00222010 (4 bytes in, room for 0) failed with \
+         error 87 ERROR_INVALID_PARAMETER (status 0xc000000d STATUS_INVALID_PARAMETER), once\n"
     );
 }
 
@@ -26,11 +26,18 @@ fn a_request_that_fails_each_time_is_an_error() {
     assert!(out.starts_with("myfault.sys: nothing leaked"), "{out}");
     assert_eq!(
         errors,
-        "poolhit: [[step]] 1 of repetition 1: ioctl 0x00222004 (0 bytes in, room for 0) failed with \
-         error 87 (status 0xc000000d), 3 times in all\n\
-         poolhit: ioctl 0x00222004 (0 bytes in, room for 0) failed each time with error 87 (status \
-         0xc000000d)\n"
+        "poolhit: step 1 of repetition 1: ioctl 0x00222004 (0 bytes in, room for 0) failed with \
+         error 87 ERROR_INVALID_PARAMETER (status 0xc000000d STATUS_INVALID_PARAMETER), 3 times in all\n\
+         poolhit: ioctl 0x00222004 (0 bytes in, room for 0) failed each time with error 87 \
+         ERROR_INVALID_PARAMETER (status 0xc000000d STATUS_INVALID_PARAMETER); if it has to, say so: --ioctl \
+         …=0xc000000d\n"
     );
+    let says_so = ["--ioctl", "0x222004=0xc000000d", "--repeat", "3"];
+    let (status, out, errors) = texts(run(&[&[&*driver()][..], &says_so].concat()));
+    assert_eq!((status, &*errors), (0, ""), "{out}");
+    let (status, _, errors) = texts(run(&[&driver(), "--ioctl", "0x222004=success"]));
+    assert_eq!(status, 2);
+    assert!(errors.ends_with(", and not success\n"), "{errors}");
 }
 
 /// In a scenario that is what `expect` is for, and warnings come in front of an error, too.
@@ -50,14 +57,14 @@ fn a_scenario_says_itself_what_may_fail() {
         scenario(&format!("{fails}[[teardown]]\nopen = '\\\\.\\Nothing'\n"));
     assert_eq!(status, 2);
     assert!(
-        out.starts_with(r"myfault.sys: stopped: [[teardown]] 1: open \\.\Nothing gave error 2 "),
+        out.starts_with(r"myfault.sys: stopped: teardown step 1: open \\.\Nothing gave error 2 "),
         "{out}"
     );
     let lines: Vec<&str> = errors.lines().collect();
     assert_eq!(lines.len(), 2, "{errors}");
     assert!(lines[0].ends_with(", once"), "{errors}");
     assert!(
-        lines[1].starts_with("poolhit: the run stopped: [[teardown]] 1: open "),
+        lines[1].starts_with("poolhit: the run stopped: teardown step 1: open "),
         "{errors}"
     );
 }

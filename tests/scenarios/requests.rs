@@ -50,7 +50,7 @@ fn a_failed_open_ends_the_run_unless_it_may_fail() {
     let told = error(&mut lab(0), &text);
     assert!(
         told.starts_with(
-            r"[[step]] 1 of repetition 1: open \\.\Nothing gave error 2 (status 0xc0000034)"
+            r"step 1 of repetition 1: open \\.\Nothing gave error 2 ERROR_FILE_NOT_FOUND (status 0xc0000034 STATUS_OBJECT_NAME_NOT_FOUND)"
         ),
         "{told}"
     );
@@ -60,7 +60,7 @@ fn a_failed_open_ends_the_run_unless_it_may_fail() {
         let told = error(&mut lab(0), &text.replace(r"open = '\\.\Nothing'", &open));
         assert_eq!(
             told,
-            "[[step]] 2 of repetition 1: no open handle is the last: the step that was to give it failed"
+            "step 2 of repetition 1: no open handle is the last: the step that was to give it failed"
         );
     }
 }
@@ -92,7 +92,7 @@ fn requests_are_waited_for_and_cancelled() {
     let error = scenario.run_noting(&mut lab(0), &mut outcome, |_| ());
     assert_eq!(
         error.unwrap_err().to_string(),
-        "[[step]] 16 of repetition 1: no request is called \"c\""
+        "step 16 of repetition 1: no request is called \"c\""
     );
     let [failure] = &outcome.failures[..] else {
         panic!("{outcome:?}");

@@ -93,7 +93,7 @@ impl Lab {
             return Err(ObjectError::NotDevice(address));
         }
         let driver = fields.va(field::DRIVER_OBJECT)?;
-        let driver_name = self.driver_object(driver).map(|driver| driver.name);
+        let driver_name = self.driver_object_name(driver);
         let object_extension = fields.va(field::OBJECT_EXTENSION)?;
         let own = Fields {
             memory,

@@ -11,6 +11,9 @@ use crate::memory::ReadMemory;
 const BUCKETS: u64 = 37;
 /// `_OBJECT_DIRECTORY_ENTRY.Object`; `ChainLink` is at its start.
 const ENTRY_OBJECT: u64 = 8;
+/// The most names that are collected, and the most directories in each other.
+const MOST_NAMES: usize = 10_000;
+const MOST_LEVELS: usize = 8;
 /// How many symbolic links lead to each other at most.
 const LINKS: usize = 8;
 /// `_OBJECT_SYMBOLIC_LINK.LinkTarget`.
@@ -27,6 +30,17 @@ pub struct DirectoryEntry {
     pub type_name: String,
     /// Its name.
     pub name: String,
+}
+
+/// An object that has a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedObject {
+    /// The whole path: `\Device\Myfault`.
+    pub path: String,
+    /// Its type's name.
+    pub type_name: String,
+    /// The object.
+    pub object: Va,
 }
 
 impl Lab {
@@ -62,6 +76,47 @@ impl Lab {
             }
         }
         found
+    }
+
+    /// The objects with a path, each directory's bucket by bucket with what is in a directory behind it; as
+    /// far as the directories make sense, at most 10,000, from eight directories in each other.
+    ///
+    /// ```
+    /// let named = poolhit::Lab::builder().build()?.named_objects();
+    /// let device = named.iter().find(|one| one.path == r"\Device\Myfault").unwrap();
+    /// assert_eq!(device.type_name, "Device");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn named_objects(&self) -> Vec<NamedObject> {
+        let mut all = Vec::new();
+        if let Ok(root) = self.root_directory() {
+            self.collect_named(root, "", MOST_LEVELS, &mut all);
+        }
+        all
+    }
+
+    fn collect_named(&self, from: Va, path: &str, levels: usize, all: &mut Vec<NamedObject>) {
+        for entry in self.object_directory(from) {
+            if all.len() == MOST_NAMES {
+                return;
+            }
+            let DirectoryEntry {
+                object,
+                type_name,
+                name,
+                ..
+            } = entry;
+            let path = format!(r"{path}\{name}");
+            let is_directory = type_name == "Directory";
+            all.push(NamedObject {
+                path: path.clone(),
+                type_name,
+                object,
+            });
+            if is_directory && levels > 1 {
+                self.collect_named(object, &path, levels - 1, all);
+            }
+        }
     }
 
     /// The object with this path: `\Driver\myfault`. Symbolic links on the way are followed, one at its

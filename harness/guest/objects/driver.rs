@@ -68,13 +68,7 @@ impl Lab {
     /// ```
     pub fn driver_object(&self, address: Va) -> Result<DriverObject, ObjectError> {
         let memory = self.machine();
-        let fields = Fields {
-            memory,
-            at: address,
-        };
-        if fields.u16(0) != Ok(TYPE) {
-            return Err(ObjectError::NotDriver(address));
-        }
+        let fields = self.driver_fields(address)?;
         let mut major_functions = [Va(0); 28];
         for (number, routine) in (0..).zip(&mut major_functions) {
             *routine = fields.va(field::MAJOR_FUNCTION + number * 8)?;
@@ -101,5 +95,21 @@ impl Lab {
             devices: chain(memory, fields.va(field::DEVICE_OBJECT)?, NEXT_DEVICE),
             extensions: clients.collect(),
         })
+    }
+
+    /// The name of the driver with this `_DRIVER_OBJECT`.
+    pub(super) fn driver_object_name(&self, address: Va) -> Result<String, ObjectError> {
+        Ok(self.driver_fields(address)?.text(field::NAME))
+    }
+
+    fn driver_fields(&self, address: Va) -> Result<Fields<'_>, ObjectError> {
+        let fields = Fields {
+            memory: self.machine(),
+            at: address,
+        };
+        match fields.u16(0) {
+            Ok(TYPE) => Ok(fields),
+            _ => Err(ObjectError::NotDriver(address)),
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::fields::Fields;
 use crate::address::Va;
 use crate::guest::Lab;
 use crate::memory::MemoryFault;
+use std::ops::RangeInclusive;
 
 /// `_IRP.Type`.
 const TYPE: u16 = 6;
@@ -24,6 +25,7 @@ mod field {
     pub const CANCEL_ROUTINE: u64 = 0x68;
     pub const THREAD: u64 = 0x98;
     pub const CURRENT_STACK_LOCATION: u64 = 0xb8;
+    pub const ORIGINAL_FILE: u64 = 0xc0;
 }
 mod location {
     pub const FLAGS: u64 = 2;
@@ -34,6 +36,11 @@ mod location {
     pub const COMPLETION: u64 = 0x38;
     pub const CONTEXT: u64 = 0x40;
 }
+
+/// `SL_PENDING_RETURNED` in `_IO_STACK_LOCATION.Control` (wdm.h).
+const PENDING_RETURNED: u8 = 1;
+/// `IRP_MJ_FILE_SYSTEM_CONTROL`, `IRP_MJ_DEVICE_CONTROL`, `IRP_MJ_INTERNAL_DEVICE_CONTROL`.
+const WITH_CODE: RangeInclusive<u8> = 0xd..=0xf;
 
 /// One driver's part of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +63,46 @@ pub struct StackLocation {
     pub completion: Va,
     /// What that one gets.
     pub context: Va,
+}
+
+impl StackLocation {
+    /// The control code (`Parameters.DeviceIoControl.IoControlCode`), for the major functions that have
+    /// one.
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, guest::objects::StackLocation};
+    /// # let (device, file, completion, context) = (Va(0), Va(0), Va(0), Va(0));
+    /// let mut location = StackLocation {
+    ///     major: 14, // IRP_MJ_DEVICE_CONTROL
+    ///     parameters: [0, 0, 0x222004, 0],
+    /// #   minor: 0, flags: 0, control: 0, device, file, completion, context,
+    ///     // ...
+    /// };
+    /// assert_eq!(location.control_code(), Some(0x222004));
+    /// location.major = 3; // IRP_MJ_READ
+    /// assert_eq!(location.control_code(), None);
+    /// ```
+    pub fn control_code(&self) -> Option<u32> {
+        let has_code = WITH_CODE.contains(&self.major);
+        has_code.then_some(self.parameters[2] as u32)
+    }
+
+    /// The driver has marked the request pending (`IoMarkIrpPending`).
+    ///
+    /// ```
+    /// # use poolhit::{address::Va, guest::objects::StackLocation};
+    /// # let (device, file, completion, context) = (Va(0), Va(0), Va(0), Va(0));
+    /// # let (major, minor, flags, parameters) = (3, 0, 0, [0; 4]);
+    /// let location = StackLocation {
+    ///     control: 1, // SL_PENDING_RETURNED
+    /// #   major, minor, flags, parameters, device, file, completion, context,
+    ///     // ...
+    /// };
+    /// assert!(location.is_pending());
+    /// ```
+    pub fn is_pending(&self) -> bool {
+        self.control & PENDING_RETURNED != 0
+    }
 }
 
 /// A request packet.
@@ -85,8 +132,30 @@ pub struct Irp {
     pub current_location: u8,
     /// That location's address.
     pub current_address: Va,
+    /// The file that a program has made the request to (`Tail.Overlay.OriginalFileObject`); NULL for what
+    /// drivers make.
+    pub original_file: Va,
     /// The locations, the lowest driver's first.
     pub locations: Vec<StackLocation>,
+}
+
+impl Irp {
+    /// The part of the driver that has the request; `None` if nobody has: it is not sent yet, or complete.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session};
+    /// let mut session = Session::new(Lab::builder().build()?);
+    /// session.execute("g nt!IofCompleteRequest")?;
+    /// let address = poolhit::address::Va(session.value_of("rcx").unwrap());
+    /// let irp = session.lab().irp(address)?;
+    /// let device = session.lab().find_object(r"\Device\Myfault")?;
+    /// assert_eq!(irp.location().map(|location| location.device), Some(device));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn location(&self) -> Option<&StackLocation> {
+        let index = usize::from(self.current_location).checked_sub(1)?;
+        self.locations.get(index)
+    }
 }
 
 impl Lab {
@@ -115,8 +184,11 @@ impl Lab {
             return Err(ObjectError::NotIrp(address));
         }
         let count = fields.u8(field::STACK_COUNT)?;
-        // StackCount is signed
-        let count = u64::from(count & 0x7f);
+        // StackCount is signed.
+        if count > 0x7f {
+            return Err(ObjectError::NotIrp(address));
+        }
+        let count = u64::from(count);
         let location = |number: u64| -> Result<StackLocation, MemoryFault> {
             let at = address.wrapping_add(SIZE + number * LOCATION_SIZE);
             let fields = Fields { memory, at };
@@ -147,6 +219,7 @@ impl Lab {
             thread: fields.va(field::THREAD)?,
             current_location: fields.u8(field::CURRENT_LOCATION)?,
             current_address: fields.va(field::CURRENT_STACK_LOCATION)?,
+            original_file: fields.va(field::ORIGINAL_FILE)?,
             locations: locations?,
         })
     }

@@ -8,6 +8,7 @@ mod device;
 mod directory;
 mod driver;
 mod fields;
+mod function_code;
 mod handle;
 mod header;
 mod irp;
@@ -17,8 +18,9 @@ mod processor;
 mod thread;
 
 pub use device::DeviceObject;
-pub use directory::DirectoryEntry;
+pub use directory::{DirectoryEntry, NamedObject};
 pub use driver::DriverObject;
+pub use function_code::{MAJOR_FUNCTIONS, major_function_name, minor_function_name};
 pub use handle::{Handle, HandleTable};
 pub use header::ObjectHeader;
 pub use irp::{Irp, StackLocation};

@@ -7,68 +7,27 @@
 
 mod device_use;
 mod lists;
-mod packet;
 mod unloaded;
 
 pub use device_use::DeviceUse;
-pub(crate) use device_use::listed;
+pub(in crate::guest) use device_use::listed;
 pub use lists::OUTSTANDING_LIMIT;
 pub use unloaded::UnloadedDriver;
 
-use super::driver_links::Named;
 use super::lab::Lab;
+use super::objects::{DriverObject, Irp, NamedObject, major_function_name};
 use crate::address::Va;
-use crate::memory::ReadMemory;
+use crate::memory::{MemoryFault, ReadMemory};
 use crate::symbols::Modules;
 use lists::Lists;
-use packet::Packet;
 use std::fmt;
 
-/// The I/O manager's major function codes (wdm.h), by number.
-const MAJORS: [&str; 28] = [
-    "CREATE",
-    "CREATE_NAMED_PIPE",
-    "CLOSE",
-    "READ",
-    "WRITE",
-    "QUERY_INFORMATION",
-    "SET_INFORMATION",
-    "QUERY_EA",
-    "SET_EA",
-    "FLUSH_BUFFERS",
-    "QUERY_VOLUME_INFORMATION",
-    "SET_VOLUME_INFORMATION",
-    "DIRECTORY_CONTROL",
-    "FILE_SYSTEM_CONTROL",
-    "DEVICE_CONTROL",
-    "INTERNAL_DEVICE_CONTROL",
-    "SHUTDOWN",
-    "LOCK_CONTROL",
-    "CLEANUP",
-    "CREATE_MAILSLOT",
-    "QUERY_SECURITY",
-    "SET_SECURITY",
-    "POWER",
-    "SYSTEM_CONTROL",
-    "DEVICE_CHANGE",
-    "QUERY_QUOTA",
-    "SET_QUOTA",
-    "PNP",
-];
-
-/// The code of a major function as wdm.h names it: `IRP_MJ_READ`; the number, if it is none.
-///
-/// ```
-/// use poolhit::guest::major_function_name;
-/// assert_eq!(major_function_name(3), "IRP_MJ_READ");
-/// assert_eq!(major_function_name(0x1c), "major function 0x1c");
-/// ```
-pub fn major_function_name(major: u8) -> String {
-    match MAJORS.get(usize::from(major)) {
-        Some(name) => format!("IRP_MJ_{name}"),
-        None => format!("major function {major:#x}"),
-    }
-}
+/// `IRP_CLOSE_OPERATION` in `_IRP.Flags` (wdm.h).
+const CLOSE_OPERATION: u32 = 0x400;
+/// `_FILE_OBJECT.Type`, `Flags`, and of these `FO_CLEANUP_COMPLETE`.
+const FILE_TYPE: u16 = 5;
+const FILE_FLAGS: u64 = 0x50;
+const CLEANUP_COMPLETE: u32 = 0x4000;
 
 /// A request that a driver has, and has not completed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -124,7 +83,10 @@ impl OutstandingRequest {
     pub fn function(&self) -> String {
         match self.ioctl {
             Some(code) => format!("ioctl {code:#010x}"),
-            None => major_function_name(self.major),
+            None => match major_function_name(self.major) {
+                Some(name) => name.into(),
+                None => format!("major function {:#x}", self.major),
+            },
         }
     }
 }
@@ -185,19 +147,17 @@ impl Lab {
         &self,
         addresses: impl IntoIterator<Item = Va>,
     ) -> Vec<OutstandingRequest> {
-        let memory = self.machine();
-        let packets = addresses
-            .into_iter()
-            .filter_map(|at| Packet::read(memory, at));
-        let packets: Vec<Packet> = packets.take(OUTSTANDING_LIMIT).collect();
+        let packets = addresses.into_iter().filter_map(|at| self.irp(at).ok());
+        let sent = packets.filter(|packet| packet.location().is_some());
+        let packets: Vec<Irp> = sent.take(OUTSTANDING_LIMIT).collect();
         if packets.is_empty() {
             return Vec::new();
         }
         let named = self.named_objects();
         let modules = self.modules();
-        packets
-            .into_iter()
-            .map(|packet| self.outstanding(packet, &named, &modules))
+        let requests = packets.iter();
+        requests
+            .filter_map(|packet| self.outstanding(packet, &named, &modules))
             .collect()
     }
 
@@ -220,34 +180,56 @@ impl Lab {
 
     fn outstanding(
         &self,
-        packet: Packet,
-        named: &[Named],
+        packet: &Irp,
+        named: &[NamedObject],
         modules: &Modules,
-    ) -> OutstandingRequest {
-        let device = packet.location.device;
-        let driver = self.driver_of_device(device);
-        OutstandingRequest {
+    ) -> Option<OutstandingRequest> {
+        let location = packet.location()?;
+        let driver = self.driver_of_device(location.device);
+        let routines = driver.as_ref().map(|driver| &driver.major_functions);
+        let dispatch = routines.and_then(|routines| routines.get(usize::from(location.major)));
+        Some(OutstandingRequest {
             address: packet.address,
-            major: packet.location.major,
-            minor: packet.location.minor,
-            ioctl: packet.ioctl(),
-            device,
-            device_name: device_name(named, device),
-            driver: self.driver_name(driver, modules),
-            dispatch: self.dispatch(driver, packet.location.major),
-            is_pending: packet.is_pending,
+            major: location.major,
+            minor: location.minor,
+            ioctl: location.control_code(),
+            device: location.device,
+            device_name: device_path(named, location.device),
+            driver: file_name(driver.as_ref(), modules),
+            dispatch: dispatch.copied().unwrap_or_default(),
+            is_pending: location.is_pending(),
             cancelled: packet.cancelled,
             has_cancel_routine: packet.cancel_routine != Va(0),
-            file: packet.file,
-            is_file_closed: packet.is_file_closed,
-            is_file_end: packet.is_file_end,
+            file: packet.original_file,
+            is_file_closed: self.is_closed(packet.original_file).unwrap_or(false),
+            is_file_end: packet.flags & CLOSE_OPERATION != 0,
             thread: packet.thread,
-        }
+        })
+    }
+
+    /// Whether the last handle to this file is closed.
+    fn is_closed(&self, file: Va) -> Result<bool, MemoryFault> {
+        let memory = self.machine();
+        let flags = memory.read_u32(file.wrapping_add(FILE_FLAGS))?;
+        Ok(memory.read_u16(file)? == FILE_TYPE && flags & CLEANUP_COMPLETE != 0)
     }
 }
 
 /// The path of a device; empty if it has no name.
-fn device_name(named: &[Named], device: Va) -> String {
+fn device_path(named: &[NamedObject], device: Va) -> String {
     let found = named.iter().find(|named| named.object == device);
-    found.map(|named| named.name.clone()).unwrap_or_default()
+    found.map(|named| named.path.clone()).unwrap_or_default()
+}
+
+/// The file of a driver's image; the driver object's own name, if that is not loaded.
+fn file_name(driver: Option<&DriverObject>, modules: &Modules) -> String {
+    const UNKNOWN: &str = "an unknown driver";
+    let Some(driver) = driver else {
+        return UNKNOWN.into();
+    };
+    match modules.containing(driver.image.0) {
+        Some(module) => module.image_name().to_owned(),
+        None if driver.name.is_empty() => UNKNOWN.into(),
+        None => driver.name.clone(),
+    }
 }

@@ -1,6 +1,7 @@
 //! The life of a driver from outside: loading, unloading.
 
 use super::super::lab::Lab;
+use super::super::outstanding::{DeviceUse, listed};
 use super::{NtStatus, RequestError, Win32Error};
 
 /// Why something was not done to a driver or a device.
@@ -8,7 +9,7 @@ use super::{NtStatus, RequestError, Win32Error};
 /// ```
 /// use poolhit::guest::{DriverCallError, NtStatus};
 /// let error = DriverCallError::Failed { what: "unloading the driver", status: NtStatus(0xc0000010) };
-/// assert_eq!(error.to_string(), "unloading the driver failed with status 0xc0000010");
+/// assert_eq!(error.to_string(), "unloading the driver failed with status 0xc0000010 STATUS_INVALID_DEVICE_REQUEST");
 /// ```
 #[derive(Debug, thiserror::Error)]
 pub enum DriverCallError {
@@ -21,7 +22,7 @@ pub enum DriverCallError {
         status: NtStatus,
     },
     /// The program was told that it cannot be.
-    #[error("{what} failed with error {} (status {status})", error.0)]
+    #[error("{what} failed with {}", error.with_status(*status))]
     Refused {
         /// What was to be done.
         what: &'static str,
@@ -30,9 +31,9 @@ pub enum DriverCallError {
         /// The status behind it.
         status: NtStatus,
     },
-    /// The driver was asked to unload, and is still loaded: see [`Lab::unload_driver`].
-    #[error("the driver is still loaded: somebody uses its devices")]
-    StillLoaded,
+    /// The driver was asked to unload, and is still loaded: the devices that keep it.
+    #[error("the driver is still loaded:{}", listed(.0))]
+    StillLoaded(Vec<DeviceUse>),
     /// There was no answer.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -108,7 +109,7 @@ impl Lab {
         let modules = self.modules();
         let is_ours = |image: &str| image.eq_ignore_ascii_case(name);
         if modules.iter().any(|module| is_ours(module.image_name())) {
-            return Err(DriverCallError::StillLoaded);
+            return Err(DriverCallError::StillLoaded(self.device_uses()));
         }
         self.machine.tell_unloaded(name);
         Ok(())

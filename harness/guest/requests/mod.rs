@@ -26,6 +26,7 @@ mod error;
 mod kernel_work;
 mod protocol;
 mod run;
+mod status;
 
 pub use device_life::{BusDevice, DeviceAction, SystemPower};
 pub use driver_life::DriverCallError;
@@ -33,8 +34,7 @@ pub(super) use driver_life::service_path;
 pub use error::{RequestError, RequestStop, Stopped};
 pub use kernel_work::KERNEL_WORK_ARGUMENTS;
 pub use run::REQUEST_WORK;
-
-use std::fmt;
+pub use status::{NtStatus, Win32Error};
 
 /// The most bytes of input that a request has, and the most of output.
 pub const REQUEST_BUFFER: usize = 0x10000;
@@ -50,45 +50,6 @@ pub struct FileHandle(pub u64);
 /// A request that is on its way: its place in the program's memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Ticket(pub u32);
-
-/// An error code of the Windows API (winerror.h); 0 is a success.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Win32Error(pub u32);
-
-impl Win32Error {
-    /// `ERROR_IO_PENDING`: the request is on its way.
-    pub const IO_PENDING: Win32Error = Win32Error(997);
-    /// `ERROR_IO_INCOMPLETE`: it still is.
-    pub const IO_INCOMPLETE: Win32Error = Win32Error(996);
-}
-
-/// An `NTSTATUS` (ntstatus.h).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NtStatus(pub u32);
-
-impl NtStatus {
-    /// Success and information: the upper bit is not set.
-    ///
-    /// ```
-    /// use poolhit::guest::NtStatus;
-    /// assert!(NtStatus(0x103).is_success() && !NtStatus(0xc0000005).is_success());
-    /// ```
-    pub fn is_success(self) -> bool {
-        self.0 >> 31 == 0
-    }
-}
-
-impl fmt::Debug for NtStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NtStatus({:#010x})", self.0)
-    }
-}
-
-impl fmt::Display for NtStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#010x}", self.0)
-    }
-}
 
 /// `GENERIC_READ | GENERIC_WRITE`, what [`Lab::open_device`](super::Lab::open_device) asks for.
 pub const READ_WRITE: u32 = 0xc000_0000;
