@@ -182,7 +182,7 @@ fn structures(session: &Session) -> Vec<(Va, u64)> {
         found.extend(process.threads.iter().map(|at| (*at, 0x498)));
     }
     let entries = lab.object_directory(lab.root_directory().unwrap());
-    found.extend(entries.iter().map(|entry| (entry.object, 0x150)));
+    found.extend(entries.entries.iter().map(|entry| (entry.object, 0x150)));
     // their headers and names
     let headers: Vec<_> = found.iter().map(|(at, _)| Va(at.0 - 0x50)).collect();
     found.extend(headers.into_iter().map(|at| (at, 0x50)));
@@ -241,10 +241,133 @@ fn lists_that_lead_into_themselves_end() {
     let text = session.execute("!process -1 7").unwrap();
     assert_eq!(text.matches("THREAD ").count(), 1, "{text}");
     assert!(text.contains(": Could not read Irp"), "{text}");
+    let back = format!(
+        "        *** List leads back to its entry at {:016x}\n",
+        entry.0
+    );
+    assert!(text.contains(&back), "{text}");
     // a device above itself
     let device = session.lab().find_object(r"\Device\Myfault").unwrap();
     let above = device.wrapping_add(0x18);
     session.write(above, &device.0.to_le_bytes()).unwrap();
     let text = session.execute("!devstack Myfault").unwrap();
-    assert!(text.lines().count() < 5, "{text}");
+    let back = format!("  *** List leads back to its entry at {:016x}\n", device.0);
+    assert_eq!(
+        (text.lines().count(), text.contains(&back)),
+        (3, true),
+        "{text}"
+    );
+}
+
+/// Each list of each command, with its link led elsewhere: the command says so, and does not when nothing is
+/// wrong.
+#[test]
+fn a_damaged_list_is_shown_as_one() {
+    let lab = Lab::builder().requester().build().unwrap();
+    let mut session = Session::new(lab);
+    session
+        .with_driver(|lab| lab.open_device(r"\\.\Myfault"))
+        .unwrap();
+    let lab = session.lab();
+    let system = lab.processes().unwrap().remove(0);
+    let threads = system.threads.iter().map(|at| lab.thread(*at).unwrap());
+    let mut waiting = threads.filter(|thread| thread.state == ThreadState::Waiting);
+    let waiting = waiting.next().unwrap().address;
+    let driver = lab.find_object(r"\Driver\myfault").unwrap();
+    let device = lab.find_object(r"\Device\Myfault").unwrap();
+    let below = lab.device_object(device).unwrap().object_extension;
+    let extension = Va(field(&session, driver, "_DRIVER_OBJECT", "DriverExtension"));
+    let thread = session.current_thread().unwrap();
+    let process = session.current_process().unwrap();
+    let directory = lab.find_object(r"\Driver").unwrap();
+    let processes = session.resolve("nt!PsActiveProcessHead").unwrap();
+    let handles = lab.process(process).unwrap().object_table;
+    let wait = format!("!thread {:x}", waiting.0);
+    for (command, at, value, said) in [
+        (
+            "!process 0 0",
+            processes,
+            0,
+            "*** List ends with a NULL link",
+        ),
+        (
+            "!handle 0 3 0",
+            processes,
+            0,
+            "*** List ends with a NULL link",
+        ),
+        (
+            "!process -1 2",
+            process.wrapping_add(0x308),
+            0x10,
+            "        *** Unable to read list entry at 0000000000000010",
+        ),
+        (
+            "!thread",
+            thread.wrapping_add(0x3e8),
+            0x10,
+            "    *** Unable to read list entry at 0000000000000010",
+        ),
+        (
+            wait.as_str(),
+            waiting.wrapping_add(0x98),
+            0x10,
+            "    *** Unable to read list entry at 0000000000000010",
+        ),
+        (
+            "!drvobj myfault",
+            device.wrapping_add(0x10),
+            device.0,
+            "*** List leads back to its entry at ",
+        ),
+        (
+            "!drvobj myfault",
+            extension.wrapping_add(0x28),
+            0x10,
+            "*** Unable to read list entry at 0000000000000010",
+        ),
+        (
+            "!devstack Myfault",
+            device.wrapping_add(0x18),
+            0x10,
+            "  *** Unable to read list entry at 0000000000000010",
+        ),
+        (
+            "!devstack Myfault",
+            below.wrapping_add(0x30),
+            device.0,
+            "  *** List leads back to its entry at ",
+        ),
+        (
+            r"!object \Driver",
+            directory,
+            0x10,
+            "     00  *** Unable to read list entry at 0000000000000010",
+        ),
+        (
+            "!handle 0 3",
+            handles,
+            0x10,
+            "0004-03fc: handles not readable",
+        ),
+    ] {
+        let whole = session.execute(command).unwrap();
+        assert!(
+            !whole.contains("***") || command == "!process 0 0",
+            "{whole}"
+        );
+        assert!(
+            !whole.contains(said) && !whole.contains("not readable"),
+            "{whole}"
+        );
+        let before = session.lab().machine().read_u64(at).unwrap();
+        session.write(at, &value.to_le_bytes()).unwrap();
+        let text = session.execute(command).unwrap();
+        assert!(
+            text.lines().any(|line| line.starts_with(said)),
+            "{command}: {text}"
+        );
+        session.write(at, &before.to_le_bytes()).unwrap();
+        assert_eq!(session.execute(command).unwrap(), whole);
+    }
 }

@@ -28,8 +28,8 @@ use super::processes::{find, next_value};
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
-use crate::guest::objects::{Handle, HandleTable, Process};
-use crate::report::objects::write_object;
+use crate::guest::objects::{Handle, HandleTable, OBJECT_LIMIT, Process};
+use crate::report::objects::{write_damage, write_object};
 use crate::report::processes::write_process;
 use std::fmt::Write;
 
@@ -53,13 +53,17 @@ pub(super) fn run(
     arguments.finish()?;
     let lab = session.lab();
     let is_kernel = flags & KERNEL != 0 || which.is_some_and(|which| which >= KERNEL_HANDLES);
+    let mut damage = None;
     let processes: Vec<Process> = match process {
         // the first one is the system's
         _ if is_kernel => lab.processes()?.into_iter().take(1).collect(),
         None | Some(u64::MAX) => {
             vec![lab.process(session.current_process().unwrap_or_default())?]
         }
-        Some(0) => lab.processes()?,
+        Some(0) => {
+            damage = lab.process_list()?.damage();
+            lab.processes()?
+        }
         Some(process) => vec![find(session, process)?],
     };
     // the low two bits of a handle mean nothing
@@ -79,7 +83,15 @@ pub(super) fn run(
             table.address.0, table.count
         )?;
         write_table(out, session, &table, which, flags, kind)?;
+        for range in &table.missing {
+            let last = range.end.saturating_sub(4);
+            writeln!(out, "{:04x}-{last:04x}: handles not readable", range.start)?;
+        }
+        if table.is_cut {
+            writeln!(out, "only the first {OBJECT_LIMIT} handles are shown")?;
+        }
     }
+    write_damage(out, damage, "")?;
     Ok(Flow::Stay)
 }
 

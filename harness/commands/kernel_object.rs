@@ -26,7 +26,8 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::report::objects::write_object;
+use crate::guest::objects::ObjectError;
+use crate::report::objects::{write_damage, write_object};
 use std::fmt::Write;
 
 const NAMES: u64 = 1;
@@ -70,7 +71,8 @@ pub(super) fn run(
         writeln!(out, "\n    Hash Address          Type          Name")?;
         writeln!(out, "    ---- -------          ----          ----")?;
         let mut last = None;
-        for entry in lab.object_directory(at) {
+        let directory = lab.object_directory(at);
+        for entry in directory.entries {
             match last == Some(entry.bucket) {
                 true => write!(out, "         ")?,
                 false => write!(out, "     {:02}  ", entry.bucket)?,
@@ -78,6 +80,13 @@ pub(super) fn run(
             last = Some(entry.bucket);
             let (object, kind) = (entry.object.0, entry.type_name);
             writeln!(out, "{object:016x} {kind:<13} {}", entry.name)?;
+        }
+        for (bucket, object) in directory.unknown {
+            let error = ObjectError::NotObject(object);
+            writeln!(out, "     {bucket:02}  {error}")?;
+        }
+        for (bucket, end) in directory.damage {
+            write_damage(out, Some(end), &format!("     {bucket:02}  "))?;
         }
     }
     Ok(Flow::Stay)

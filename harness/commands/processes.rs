@@ -34,6 +34,7 @@ use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use crate::debugger::expression::evaluate;
 use crate::guest::objects::{ObjectError, Process};
+use crate::report::objects::write_damage;
 use crate::report::processes::{write_process, write_statistics, write_thread};
 use std::fmt::Write;
 
@@ -53,24 +54,38 @@ pub(super) fn run(
     let name = arguments.next_word();
     arguments.finish()?;
     let lab = session.lab();
-    let shown = match which {
+    let mut damage = None;
+    let shown: Vec<Result<Process, ObjectError>> = match which {
         Some(0) => {
             writeln!(out, "**** NT ACTIVE PROCESS DUMP ****")?;
-            let mut all = lab.processes()?;
-            all.retain(|one| name.is_none_or(|name| one.image.eq_ignore_ascii_case(name)));
-            all
+            let list = lab.process_list()?;
+            let end = list.damage();
+            let all = list.into_iter().map(|at| lab.process(at));
+            let is_wanted = |one: &Result<Process, _>| match (one, name) {
+                (Ok(one), Some(name)) => one.image.eq_ignore_ascii_case(name),
+                _ => true,
+            };
+            damage = end;
+            all.filter(is_wanted).collect()
         }
         None | Some(u64::MAX) => {
             let current = session.current_process().unwrap_or_default();
-            vec![lab.process(current)?]
+            vec![Ok(lab.process(current)?)]
         }
-        Some(which) => vec![find(session, which)?],
+        Some(which) => vec![Ok(find(session, which)?)],
     };
     let flags = flags.unwrap_or(match which {
         None | Some(0 | u64::MAX) => DEFAULT,
         _ => DEFAULT_NAMED,
     });
     for process in &shown {
+        let process = match process {
+            Ok(process) => process,
+            Err(error) => {
+                writeln!(out, "{error}\n")?;
+                continue;
+            }
+        };
         write_process(out, process)?;
         if flags & STATISTICS != 0 {
             write_statistics(out, process)?;
@@ -80,6 +95,7 @@ pub(super) fn run(
         }
         writeln!(out)?;
     }
+    write_damage(out, damage, "")?;
     Ok(Flow::Stay)
 }
 
@@ -96,6 +112,7 @@ fn write_threads(
             Err(error) => writeln!(out, "        {error}")?,
         }
     }
+    write_damage(out, process.threads.damage(), "        ")?;
     Ok(())
 }
 

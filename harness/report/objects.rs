@@ -6,8 +6,8 @@
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::guest::objects::{
-    DeviceObject, DriverObject, Irp, MAJOR_FUNCTIONS, ObjectHeader, StackLocation,
-    major_function_name, minor_function_name,
+    DeviceObject, DeviceStack, DriverObject, Irp, ListEnd, MAJOR_FUNCTIONS, ObjectHeader,
+    StackLocation, major_function_name, minor_function_name,
 };
 use std::fmt::{self, Write};
 
@@ -92,6 +92,26 @@ pub fn write_object(
     Ok(())
 }
 
+/// Writes how a list ends that is damaged or too long, a line behind `indent`; nothing for one that is as it
+/// should be.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{address::Va, guest::objects::ListEnd, report::objects::write_damage};
+/// let mut text = String::new();
+/// write_damage(&mut text, Some(ListEnd::Unreadable(Va(8))), "  ")?;
+/// assert_eq!(text, "  *** Unable to read list entry at 0000000000000008\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_damage(out: &mut dyn Write, damage: Option<ListEnd>, indent: &str) -> fmt::Result {
+    match damage {
+        Some(end) => writeln!(out, "{indent}*** {end}"),
+        None => Ok(()),
+    }
+}
+
 /// Writes a driver: with flag 1 its devices, with 2 its routines, with 4 what there is about the devices.
 ///
 /// # Errors
@@ -119,11 +139,14 @@ pub fn write_driver(
         for (id, at) in &driver.extensions {
             write!(out, "({:016x} {:016x})  ", id.0, at.0)?;
         }
-        writeln!(out, "\nDevice Object list:")?;
+        writeln!(out)?;
+        write_damage(out, driver.extensions.damage(), "")?;
+        writeln!(out, "Device Object list:")?;
         for device in &driver.devices {
             write!(out, "{:016x}  ", device.0)?;
         }
         writeln!(out)?;
+        write_damage(out, driver.devices.damage(), "")?;
     }
     if flags & 2 != 0 {
         writeln!(out)?;
@@ -253,12 +276,14 @@ pub fn write_device(out: &mut dyn Write, session: &Session, device: &DeviceObjec
 /// assert!(text.ends_with("  Myfault\n"), "{text}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn write_device_stack(out: &mut dyn Write, stack: &[DeviceObject], asked: Va) -> fmt::Result {
+pub fn write_device_stack(out: &mut dyn Write, stack: &DeviceStack, asked: Va) -> fmt::Result {
     writeln!(
         out,
         "  !DevObj           !DrvObj            !DevExt           ObjectName"
     )?;
-    for device in stack {
+    let damage = |end| (end != ListEnd::Null).then_some(end);
+    write_damage(out, damage(stack.top), "  ")?;
+    for device in &stack.devices {
         let sign = if device.address == asked { '>' } else { ' ' };
         writeln!(
             out,
@@ -269,7 +294,7 @@ pub fn write_device_stack(out: &mut dyn Write, stack: &[DeviceObject], asked: Va
             device.name
         )?;
     }
-    Ok(())
+    write_damage(out, damage(stack.bottom), "  ")
 }
 
 /// Writes a request.

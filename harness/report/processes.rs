@@ -5,6 +5,7 @@
 //! kernel's structures do not hold are left out: times, working sets, address ranges, device maps. There
 //! are no sessions.
 
+use super::objects::write_damage;
 use super::stack_columns::{StackColumns, write_columns};
 use crate::address::Va;
 use crate::debugger::Session;
@@ -148,6 +149,7 @@ pub fn write_thread(
         let kind = wait_object(block);
         writeln!(out, "{indent}    {:016x}  {kind}", block.object.0)?;
     }
+    write_damage(out, thread.wait_blocks.damage(), &format!("{indent}    "))?;
     if flags & 4 == 0 {
         return Ok(());
     }
@@ -234,7 +236,7 @@ fn write_requests(
     thread: &Thread,
     indent: &str,
 ) -> fmt::Result {
-    if thread.irps.is_empty() {
+    if thread.irps.is_empty() && thread.irps.damage().is_none() {
         return Ok(());
     }
     writeln!(out, "{indent}IRP List:")?;
@@ -248,7 +250,7 @@ fn write_requests(
             Err(_) => writeln!(out, "{indent}    {:016x}: Could not read Irp", at.0)?,
         }
     }
-    Ok(())
+    write_damage(out, thread.irps.damage(), &format!("{indent}    "))
 }
 
 fn write_details(

@@ -2,7 +2,7 @@
 
 use super::ObjectError;
 use super::fields::Fields;
-use super::list::chain;
+use super::list::{ListEnd, OBJECT_LIMIT, chain};
 use crate::address::Va;
 use crate::guest::Lab;
 
@@ -71,6 +71,17 @@ pub struct DeviceObject {
     pub queue_filled: bool,
 }
 
+/// The stack of devices that one is in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceStack {
+    /// The devices, the uppermost first.
+    pub devices: Vec<DeviceObject>,
+    /// Where it ends above: at NULL, if nothing is wrong, as below.
+    pub top: ListEnd,
+    /// Where it ends below.
+    pub bottom: ListEnd,
+}
+
 impl Lab {
     /// The device with this `_DEVICE_OBJECT`.
     ///
@@ -123,7 +134,7 @@ impl Lab {
         })
     }
 
-    /// The stack of devices that one is in, the uppermost first.
+    /// The stack of devices that one is in. What is no device ends it.
     ///
     /// # Errors
     /// There is no device at this address.
@@ -131,26 +142,50 @@ impl Lab {
     /// ```
     /// let lab = poolhit::Lab::builder().build()?;
     /// let device = lab.find_object(r"\Device\Myfault")?;
-    /// assert_eq!(lab.device_stack(device)?[0].address, device);
+    /// let stack = lab.device_stack(device)?;
+    /// assert_eq!(stack.devices[0].address, device);
+    /// assert_eq!(stack.bottom, poolhit::guest::objects::ListEnd::Null);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn device_stack(&self, address: Va) -> Result<Vec<DeviceObject>, ObjectError> {
+    pub fn device_stack(&self, address: Va) -> Result<DeviceStack, ObjectError> {
         let own = self.device_object(address)?;
+        let mut devices = Vec::new();
         let above = chain(self.machine(), own.attached_device, field::ATTACHED_DEVICE);
-        let mut stack: Vec<DeviceObject> = above
-            .into_iter()
-            .map_while(|at| self.device_object(at).ok())
-            .collect();
-        stack.reverse();
-        let mut below = own.attached_to;
-        stack.push(own);
-        while let Ok(device) = self.device_object(below)
-            && stack.len() < super::OBJECT_LIMIT
-            && stack.iter().all(|known| known.address != below)
-        {
-            below = device.attached_to;
-            stack.push(device);
+        let mut top = above.end;
+        for at in above {
+            if at == address {
+                top = ListEnd::Loop(at);
+                break;
+            }
+            let Ok(device) = self.device_object(at) else {
+                top = ListEnd::Unreadable(at);
+                break;
+            };
+            devices.push(device);
         }
-        Ok(stack)
+        devices.reverse();
+        let mut below = own.attached_to;
+        devices.push(own);
+        let bottom = loop {
+            if below == Va(0) {
+                break ListEnd::Null;
+            }
+            if devices.iter().any(|known| known.address == below) {
+                break ListEnd::Loop(below);
+            }
+            if devices.len() > OBJECT_LIMIT {
+                break ListEnd::Limit;
+            }
+            let Ok(device) = self.device_object(below) else {
+                break ListEnd::Unreadable(below);
+            };
+            below = device.attached_to;
+            devices.push(device);
+        };
+        Ok(DeviceStack {
+            devices,
+            top,
+            bottom,
+        })
     }
 }

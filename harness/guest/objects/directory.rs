@@ -2,7 +2,7 @@
 
 use super::ObjectError;
 use super::fields::Fields;
-use super::list::{OBJECT_LIMIT, chain};
+use super::list::{ListEnd, OBJECT_LIMIT, chain};
 use crate::address::Va;
 use crate::guest::Lab;
 use crate::memory::ReadMemory;
@@ -43,35 +43,58 @@ pub struct NamedObject {
     pub object: Va,
 }
 
+/// What is in a directory of objects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Directory {
+    /// Its objects, bucket by bucket.
+    pub entries: Vec<DirectoryEntry>,
+    /// What it says are objects, and is none, with the number of the bucket.
+    pub unknown: Vec<(u64, Va)>,
+    /// The buckets whose list does not end with a NULL link, and how it does.
+    pub damage: Vec<(u64, ListEnd)>,
+}
+
 impl Lab {
-    /// What is in a directory of objects, by its address, bucket by bucket. What makes no sense is left
-    /// out.
+    /// What is in a directory of objects, by its address; nothing but damage if none is there.
     ///
     /// ```
     /// let lab = poolhit::Lab::builder().build()?;
     /// let drivers = lab.object_directory(lab.find_object(r"\Driver")?);
-    /// assert!(drivers.iter().any(|entry| entry.name == "myfault" && entry.type_name == "Driver"));
+    /// assert!(drivers.entries.iter().any(|entry| entry.name == "myfault" && entry.type_name == "Driver"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn object_directory(&self, directory: Va) -> Vec<DirectoryEntry> {
+    pub fn object_directory(&self, directory: Va) -> Directory {
         let memory = self.machine();
-        let mut found = Vec::new();
+        let mut found = Directory {
+            entries: Vec::new(),
+            unknown: Vec::new(),
+            damage: Vec::new(),
+        };
         for bucket in 0..BUCKETS {
-            let Ok(first) = memory.read_va(directory.wrapping_add(bucket * 8)) else {
+            let at = directory.wrapping_add(bucket * 8);
+            let Ok(first) = memory.read_va(at) else {
+                found.damage.push((bucket, ListEnd::Unreadable(at)));
                 break;
             };
-            for entry in chain(memory, first, 0) {
+            let list = chain(memory, first, 0);
+            found
+                .damage
+                .extend(list.damage().map(|damage| (bucket, damage)));
+            for entry in list {
+                if found.entries.len() + found.unknown.len() == OBJECT_LIMIT {
+                    found.damage.push((bucket, ListEnd::Limit));
+                    return found;
+                }
                 let object = memory.read_va(entry.wrapping_add(ENTRY_OBJECT));
-                let header = object.map(|object| self.object_header(object));
-                if let Ok(Ok(header)) = header
-                    && found.len() < OBJECT_LIMIT
-                {
-                    found.push(DirectoryEntry {
+                let object = object.unwrap_or_default();
+                match self.object_header(object) {
+                    Ok(header) => found.entries.push(DirectoryEntry {
                         bucket,
                         object: header.address,
                         type_name: header.type_name,
                         name: header.name,
-                    });
+                    }),
+                    Err(_) => found.unknown.push((bucket, object)),
                 }
             }
         }
@@ -96,7 +119,7 @@ impl Lab {
     }
 
     fn collect_named(&self, from: Va, path: &str, levels: usize, all: &mut Vec<NamedObject>) {
-        for entry in self.object_directory(from) {
+        for entry in self.object_directory(from).entries {
             if all.len() == MOST_NAMES {
                 return;
             }
@@ -139,8 +162,9 @@ impl Lab {
         let mut at = root;
         let mut links = 0;
         while let Some(name) = left.pop() {
-            let entries = self.object_directory(at);
-            let found = entries
+            let directory = self.object_directory(at);
+            let found = directory
+                .entries
                 .into_iter()
                 .find(|entry| entry.name.eq_ignore_ascii_case(&name))
                 .ok_or_else(not_found)?;
@@ -167,7 +191,7 @@ impl Lab {
     /// ```
     /// let lab = poolhit::Lab::builder().build()?;
     /// let names = lab.object_directory(lab.root_directory()?);
-    /// assert!(names.iter().any(|entry| entry.name == "Device"));
+    /// assert!(names.entries.iter().any(|entry| entry.name == "Device"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn root_directory(&self) -> Result<Va, ObjectError> {

@@ -2,7 +2,7 @@
 
 use super::ObjectError;
 use super::fields::Fields;
-use super::list::chain;
+use super::list::{List, chain};
 use crate::address::Va;
 use crate::guest::Lab;
 
@@ -48,9 +48,9 @@ pub struct DriverObject {
     /// Its dispatch routines, by major function.
     pub major_functions: [Va; 28],
     /// Its devices, the newest first.
-    pub devices: Vec<Va>,
+    pub devices: List,
     /// What `IoAllocateDriverObjectExtension` has made: identification and address each.
-    pub extensions: Vec<(Va, Va)>,
+    pub extensions: List<(Va, Va)>,
 }
 
 impl Lab {
@@ -78,7 +78,7 @@ impl Lab {
             at: fields.va(field::EXTENSION)?,
         };
         let clients = extension.va(CLIENTS).unwrap_or_default();
-        let clients = chain(memory, clients, 0).into_iter().map(|at| {
+        let clients = chain(memory, clients, 0).map(|at| {
             let id = Fields { memory, at }.va(8);
             (id.unwrap_or_default(), at.wrapping_add(0x10))
         });
@@ -93,7 +93,7 @@ impl Lab {
             add_device: extension.va(ADD_DEVICE).unwrap_or_default(),
             major_functions,
             devices: chain(memory, fields.va(field::DEVICE_OBJECT)?, NEXT_DEVICE),
-            extensions: clients.collect(),
+            extensions: clients,
         })
     }
 

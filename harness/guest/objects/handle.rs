@@ -6,6 +6,7 @@ use super::list::OBJECT_LIMIT;
 use crate::address::Va;
 use crate::guest::Lab;
 use crate::memory::{MemoryFault, ReadMemory};
+use std::ops::Range;
 
 /// `_HANDLE_TABLE.HandleCount`, `NextHandleNeedingPool`; `TableCode` is at its start.
 const HANDLE_COUNT: u64 = 0x58;
@@ -52,10 +53,14 @@ pub struct HandleTable {
     pub count: u32,
     /// The entries, in use and free, in order: the first [`OBJECT_LIMIT`] in use, and as many free ones.
     pub handles: Vec<Handle>,
+    /// The handles that there should be entries for and that cannot be read, in order.
+    pub missing: Vec<Range<u64>>,
+    /// There are more entries than are given.
+    pub is_cut: bool,
 }
 
 impl Lab {
-    /// The table of handles at this address. Parts that cannot be read are left out.
+    /// The table of handles at this address.
     ///
     /// # Errors
     /// It is not in memory.
@@ -66,6 +71,7 @@ impl Lab {
     /// let table = lab.handle_table(program.object_table)?;
     /// let used = table.handles.iter().filter(|one| one.object.0 != 0);
     /// assert_eq!(used.count(), table.count as usize);
+    /// assert!(table.missing.is_empty() && !table.is_cut);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn handle_table(&self, address: Va) -> Result<HandleTable, ObjectError> {
@@ -79,18 +85,25 @@ impl Lab {
         let end = u64::from(table.u32(NEXT_HANDLE)?) / 4;
         let mut handles = Vec::new();
         let (mut used, mut free) = (0, 0);
+        let mut missing = Vec::new();
+        let mut is_cut = false;
         for page in 0..end.div_ceil(ENTRIES) {
             let Ok(Some(at)) = page_of(memory, code, page) else {
+                let first = page * ENTRIES * 4;
                 // a table whose numbers are wrong has few pages
                 if page > POINTERS {
+                    add_range(&mut missing, first..end * 4);
                     break;
                 }
+                add_range(&mut missing, first..(first + ENTRIES * 4).min(end * 4));
                 continue;
             };
             // the first entry of a page is none
             for place in 1..ENTRIES.min(end - page * ENTRIES) {
                 let entry = at.wrapping_add(place * ENTRY_SIZE);
-                let Ok(handle) = read_entry(memory, entry, (page * ENTRIES + place) * 4) else {
+                let value = (page * ENTRIES + place) * 4;
+                let Ok(handle) = read_entry(memory, entry, value) else {
+                    add_range(&mut missing, value..value + 4);
                     continue;
                 };
                 let kind = match handle.object {
@@ -103,6 +116,7 @@ impl Lab {
                 }
             }
             if used > OBJECT_LIMIT || free > OBJECT_LIMIT {
+                is_cut = true;
                 break;
             }
         }
@@ -110,7 +124,17 @@ impl Lab {
             address,
             count,
             handles,
+            missing,
+            is_cut,
         })
+    }
+}
+
+/// Adds a range behind the others, or to the last, if that ends there.
+fn add_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
     }
 }
 

@@ -2,7 +2,8 @@
 //! `_ETHREAD`, `_OBJECT_HEADER`, `_DRIVER_OBJECT`, `_DEVICE_OBJECT`, `_IRP` and others of that system's
 //! debuggers, which the guest's sources assert).
 //!
-//! Nothing in guest memory is trusted: lists end at what is no entry, in themselves, or at a limit.
+//! Nothing in guest memory is trusted: lists end at what is no entry, in themselves, or at a limit, and
+//! say so ([`ListEnd`]).
 
 mod device;
 mod directory;
@@ -17,14 +18,15 @@ mod process;
 mod processor;
 mod thread;
 
-pub use device::DeviceObject;
-pub use directory::{DirectoryEntry, NamedObject};
+pub use device::{DeviceObject, DeviceStack};
+pub use directory::{Directory, DirectoryEntry, NamedObject};
 pub use driver::DriverObject;
 pub use function_code::{MAJOR_FUNCTIONS, major_function_name, minor_function_name};
 pub use handle::{Handle, HandleTable};
 pub use header::ObjectHeader;
 pub use irp::{Irp, StackLocation};
-pub use list::OBJECT_LIMIT;
+pub(in crate::guest) use list::entries;
+pub use list::{List, ListEnd, OBJECT_LIMIT};
 pub use process::Process;
 pub use processor::Processor;
 pub use thread::{Thread, ThreadState, WaitBlock};

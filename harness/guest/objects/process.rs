@@ -2,7 +2,7 @@
 
 use super::ObjectError;
 use super::fields::Fields;
-use super::list::entries;
+use super::list::{List, entries};
 use crate::address::Va;
 use crate::guest::Lab;
 use crate::memory::ReadMemory;
@@ -59,12 +59,31 @@ pub struct Process {
     /// `STATUS_PENDING` (103h) while it runs.
     pub exit_status: u32,
     /// Its threads' `_ETHREAD`s.
-    pub threads: Vec<Va>,
+    pub threads: List,
 }
 
 impl Lab {
-    /// The processes that run, in the order of `nt!PsActiveProcessHead`; those that make no sense are left
-    /// out.
+    /// The `_EPROCESS`es in the list `nt!PsActiveProcessHead`, whatever is there.
+    ///
+    /// # Errors
+    /// The kernel has no such list.
+    ///
+    /// ```
+    /// use poolhit::{Lab, guest::objects::ListEnd};
+    /// let list = Lab::builder().build()?.process_list()?;
+    /// assert_eq!((list.len(), list.end), (2, ListEnd::Head));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn process_list(&self) -> Result<List, ObjectError> {
+        const LIST: &str = "PsActiveProcessHead";
+        let head = self
+            .kernel_symbol(LIST)
+            .ok_or(ObjectError::NoSymbol(LIST))?;
+        Ok(entries(self.machine(), head, field::ACTIVE_PROCESS_LINKS))
+    }
+
+    /// The processes that run, in the order of their list, as far as it goes
+    /// ([`process_list`](Lab::process_list) says how far); those that make no sense are left out.
     ///
     /// # Errors
     /// The kernel has no such list.
@@ -76,15 +95,8 @@ impl Lab {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn processes(&self) -> Result<Vec<Process>, ObjectError> {
-        const LIST: &str = "PsActiveProcessHead";
-        let head = self
-            .kernel_symbol(LIST)
-            .ok_or(ObjectError::NoSymbol(LIST))?;
-        let found = entries(self.machine(), head, field::ACTIVE_PROCESS_LINKS);
-        Ok(found
-            .into_iter()
-            .filter_map(|at| self.process(at).ok())
-            .collect())
+        let found = self.process_list()?.into_iter();
+        Ok(found.filter_map(|at| self.process(at).ok()).collect())
     }
 
     /// The process with this `_EPROCESS`.

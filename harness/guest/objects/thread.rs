@@ -2,11 +2,10 @@
 
 use super::ObjectError;
 use super::fields::Fields;
-use super::list::entries;
+use super::list::{List, entries, ring};
 use crate::address::Va;
 use crate::guest::Lab;
 use crate::registers::{Gpr, Registers};
-use std::collections::BTreeSet;
 
 mod field {
     pub const INITIAL_STACK: u64 = 0x28;
@@ -39,8 +38,6 @@ const IRP_LINKS: u64 = 0x20;
 /// `_KWAIT_BLOCK.Object`, `NextWaitBlock`.
 const BLOCK_OBJECT: u64 = 0x18;
 const BLOCK_NEXT: u64 = 0x20;
-/// A wait has at most so many objects (`MAXIMUM_WAIT_OBJECTS`), and a timer.
-const BLOCKS: usize = 65;
 
 /// What a thread does (`_KTHREAD.State`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +87,7 @@ pub struct Thread {
     /// What it does.
     pub state: ThreadState,
     /// What it waits for.
-    pub wait_blocks: Vec<WaitBlock>,
+    pub wait_blocks: List<WaitBlock>,
     /// Why it waits (`KWAIT_REASON`).
     pub wait_reason: u8,
     /// It waits on user mode's behalf.
@@ -110,7 +107,7 @@ pub struct Thread {
     /// Its priority, its base priority, and what of a boost is to be taken away again.
     pub priority: [i8; 3],
     /// Its requests.
-    pub irps: Vec<Va>,
+    pub irps: List,
 }
 
 impl Lab {
@@ -151,7 +148,7 @@ impl Lab {
             Va(0) => fields.va(field::START_ADDRESS)?,
             start => start,
         };
-        let mut wait_blocks = Vec::new();
+        let mut wait_blocks = List::empty();
         if state == ThreadState::Waiting {
             wait_blocks = self.wait_blocks(fields.va(field::WAIT_BLOCK_LIST)?);
         }
@@ -191,26 +188,18 @@ impl Lab {
     }
 
     /// The blocks of a wait, which lead to each other in a ring.
-    fn wait_blocks(&self, first: Va) -> Vec<WaitBlock> {
+    fn wait_blocks(&self, first: Va) -> List<WaitBlock> {
         let memory = self.machine();
-        let mut seen = BTreeSet::new();
-        let mut found = Vec::new();
-        let mut at = first;
-        while seen.insert(at) && found.len() < BLOCKS {
-            let block = Fields { memory, at };
-            let (Ok(object), Ok(next)) = (block.va(BLOCK_OBJECT), block.va(BLOCK_NEXT)) else {
-                break;
-            };
+        ring(memory, first, BLOCK_NEXT).map(|at| {
+            let object = Fields { memory, at }.va(BLOCK_OBJECT).unwrap_or_default();
             let header = Fields { memory, at: object };
-            found.push(WaitBlock {
+            WaitBlock {
                 object,
                 kind: header.u8(0).ok(),
                 limit: header.u32(0x18).unwrap_or(0),
                 owner: header.va(0x28).unwrap_or_default(),
-            });
-            at = next;
-        }
-        found
+            }
+        })
     }
 
     /// The registers with which the walk of a thread's stack begins that does not run: where

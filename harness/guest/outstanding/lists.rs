@@ -2,11 +2,12 @@
 
 use crate::address::Va;
 use crate::guest::Lab;
+use crate::guest::objects::{OBJECT_LIMIT, entries};
 use crate::memory::ReadMemory;
 use std::collections::BTreeSet;
 
 /// The most entries of lists that are looked at, and the most requests that are found.
-pub const OUTSTANDING_LIMIT: usize = 4096;
+pub const OUTSTANDING_LIMIT: usize = OBJECT_LIMIT;
 
 /// `_EPROCESS.ActiveProcessLinks`, `_KPROCESS.ThreadListHead`.
 pub(super) const ACTIVE_PROCESS_LINKS: u64 = 0x188;
@@ -55,23 +56,11 @@ impl<'a> Lists<'a> {
         self.entries(thread.wrapping_add(IRP_LIST), IRP_LINKS)
     }
 
-    /// The entries of a list, each without the distance of its links: up to its head again, to an entry
-    /// that has been there, to one that cannot be read, or to the limit.
+    /// The entries of a list, as far as the limit for all lists allows.
     fn entries(&mut self, head: Va, links: u64) -> Vec<Va> {
-        let mut seen = BTreeSet::from([head]);
-        let mut found = Vec::new();
-        let mut at = head;
-        while self.left > 0 {
-            match self.memory.read_va(at) {
-                Ok(next) if seen.insert(next) => at = next,
-                _ => break,
-            }
-            if self.memory.read_va(at).is_err() {
-                break;
-            }
-            self.left -= 1;
-            found.push(Va(at.0.wrapping_sub(links)));
-        }
+        let mut found = entries(self.memory, head, links).items;
+        found.truncate(self.left);
+        self.left -= found.len();
         found
     }
 }
