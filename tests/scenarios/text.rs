@@ -153,7 +153,7 @@ fn what_makes_no_sense_is_refused_with_its_place() {
     );
     refused(
         "[[step]]\nioctl = 1\nexpect = 'failure'\n",
-        "expect = \"failure\"",
+        "expect: `failure` cannot be expected: success, anything, or an NTSTATUS",
     );
     refused("[[step]]\nioctl = 4294967296\n", "line 2");
     refused("[[step]]\niotcl = 1\n", "unknown field `iotcl`");
