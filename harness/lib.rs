@@ -37,6 +37,6 @@ pub mod stack;
 pub mod symbols;
 pub mod tag;
 
-pub use debugger::{Session, Stop, StopReason};
+pub use debugger::{QueuedRequest, Session, Stop, StopReason};
 pub use frontends::transcript;
 pub use guest::Lab;

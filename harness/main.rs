@@ -215,6 +215,20 @@ struct Debug {
     /// Run FILE as the user-mode program
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// Run a program that opens the driver's device and makes this request on `g`, of control code CODE
+    /// (0x…, or decimal), with INPUT in hexadecimal digits and room for OUTLEN bytes; in the order given
+    #[arg(
+        long = "ioctl",
+        value_name = "CODE[:INPUT[:OUTLEN]]",
+        conflicts_with = "program"
+    )]
+    ioctls: Vec<Step>,
+    /// Let that program open this path instead of the driver's own symbolic link
+    #[arg(long, value_name = r"\\.\NAME", conflicts_with = "program")]
+    device: Option<String>,
+    /// Let that program unload the driver at the end
+    #[arg(long, conflicts_with = "program")]
+    unload: bool,
     #[arg(long, value_name = "MIB", help = format!(
         "Give the guest MIB of memory, a decimal number of mebibytes [default: {}]",
         DEFAULT_MEMORY >> 20
@@ -273,6 +287,9 @@ impl From<Debug> for DebugOptions {
                 UnprovidedPolicy::StopAtCall
             },
             program: debug.program,
+            ioctls: debug.ioctls,
+            device: debug.device,
+            unload: debug.unload,
             symbols: debug.symbols,
             memory: debug.memory,
             budget: debug.budget,

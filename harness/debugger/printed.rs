@@ -3,6 +3,7 @@
 use super::session::Session;
 use crate::guest::debug_text;
 use crate::machine::debug_port::Sent;
+use std::collections::VecDeque;
 
 /// The most that is kept of one run's output, in bytes. The rest is counted.
 pub const PRINTED_LIMIT: usize = 16 << 20;
@@ -11,6 +12,9 @@ pub const PRINTED_LIMIT: usize = 16 << 20;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Printed {
     parts: Vec<Sent>,
+    /// What the session itself tells in between, each with the number of the byte that it stands in front
+    /// of; those not shown yet.
+    notes: VecDeque<(u64, String)>,
     /// How far it has been shown.
     shown: u64,
     kept: usize,
@@ -49,7 +53,23 @@ impl Printed {
         self.show(self.end())
     }
 
-    /// What has not been shown, up to the byte with this number; what is lost is said.
+    /// Tells something behind what has been printed up to now.
+    pub fn note(&mut self, text: String) {
+        self.notes.push_back((self.end(), text));
+    }
+
+    /// What has not been shown, up to the last note.
+    pub fn show_notes(&mut self) -> String {
+        let mut text = String::new();
+        while let Some((at, note)) = self.notes.pop_front() {
+            text.push_str(&self.show(at));
+            text.push_str(&note);
+        }
+        text
+    }
+
+    /// What has not been shown, up to the byte with this number; what is lost is said. No note is to be
+    /// left to be shown.
     pub fn show(&mut self, end: u64) -> String {
         let mut text = String::new();
         let mut lost = 0;
@@ -116,6 +136,18 @@ mod tests {
         assert_eq!(printed.show(22), format!("ef{lost}xy"));
         assert_eq!(printed.end(), 23);
         assert_eq!(printed.show(25), "z[2 bytes of debug output are lost]\n");
+    }
+
+    #[test]
+    fn notes_stand_where_they_were_told() {
+        let mut printed = Printed::from(10);
+        printed.note("first;".into());
+        printed.add(part(10, b"abc"));
+        printed.note("second;".into());
+        printed.add(part(13, b"def"));
+        assert_eq!(printed.show_notes(), "first;abcsecond;");
+        assert_eq!(printed.show_rest(), "def");
+        assert_eq!(printed.text(), "abcdef");
     }
 
     #[test]

@@ -170,10 +170,21 @@ impl Session {
     /// Writes what those commands and the guest have printed in the last run, in that order.
     pub(crate) fn write_run_output(&mut self, out: &mut dyn Write) -> fmt::Result {
         let printed = &mut self.printed;
+        // What was printed in front of a note is in the note.
+        out.write_str(&printed.show_notes())?;
         let probe = self.lab.machine_mut().probe_mut::<SessionProbe>();
         if let Some(passing) = probe.and_then(|probe| probe.passing.as_mut()) {
             passing.write_output(printed, out)?;
         }
         out.write_str(&printed.show_rest())
+    }
+
+    /// Tells something of the session's own in a run, behind what has been printed up to now.
+    pub(super) fn tell(&mut self, text: &str) {
+        self.collect_printed();
+        let mut told = String::new();
+        // A String takes any text.
+        let _ = self.write_run_output(&mut told);
+        self.printed.note(told + text);
     }
 }

@@ -50,6 +50,7 @@ impl Session {
                     self.progress.pass_slice(self.lab.machine().work());
                 }
                 exit if self.passes_event(&exit) => {}
+                exit if self.passes_prompt(&exit)? => {}
                 exit => return Ok(exit),
             }
         }

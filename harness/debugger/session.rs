@@ -5,6 +5,7 @@ use super::call_site::CallStack;
 use super::control::Control;
 use super::printed::Printed;
 use super::progress::Progressing;
+use super::request_queue::RequestQueue;
 use super::state::State;
 use super::stop::{Stop, StopReason};
 use crate::address::Va;
@@ -111,6 +112,7 @@ pub struct Session {
     pub(crate) break_in_echo: Option<&'static str>,
     /// Who is told of a run under way.
     pub(super) progress: Progressing,
+    pub(super) requests: RequestQueue,
     /// What is remembered between commands.
     pub(crate) state: State,
 }
@@ -148,6 +150,7 @@ impl Session {
             source_lines: false,
             break_in_echo: None,
             progress: Progressing::default(),
+            requests: RequestQueue::default(),
             state: State::default(),
         }
     }

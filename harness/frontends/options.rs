@@ -5,12 +5,13 @@ use super::console::{self, ConsoleOptions};
 use super::demo as golden;
 use super::prompt;
 use crate::address::Va;
-use crate::debugger::Session;
+use crate::debugger::{QueuedRequest, Session};
 use crate::guest::{
     Booted, ImageFile, Lab, LabError, OpenImageError, SymbolPath, UnprovidedPolicy,
 };
 use crate::report::location::write_location;
 use crate::report::stop::write_stop;
+use crate::scenario::{Action, Step};
 use crate::symbols::SymbolSource;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -36,6 +37,9 @@ pub enum FrontendError {
     /// Input or output failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Nothing says what the requests are made to.
+    #[error("the driver has made no symbolic link: name what is to be opened with --device PATH")]
+    NoLink,
     /// Ctrl+C cannot be watched for.
     #[error("cannot watch for Ctrl+C: {0}")]
     Signal(#[from] ctrlc::Error),
@@ -62,6 +66,13 @@ pub struct DebugOptions {
     pub driver_pdb: Option<PathBuf>,
     /// Another program.
     pub program: Option<PathBuf>,
+    /// Requests that the built-in requester makes of the driver, in place of a program: on `g`, one after
+    /// the other.
+    pub ioctls: Vec<Step>,
+    /// What is opened for them, if it is not what the driver's first symbolic link names.
+    pub device: Option<String>,
+    /// Whether the requester unloads the driver at the end.
+    pub unload: bool,
     /// Where the PDBs of images are looked for that have none beside them, and of which none is named:
     /// the session's symbol path.
     pub symbols: Option<String>,
@@ -114,6 +125,38 @@ pub(super) fn image(path: &Path, pdb: Option<&Path>) -> Result<ImageFile, Fronte
 }
 
 impl DebugOptions {
+    fn has_requests(&self) -> bool {
+        !self.ioctls.is_empty() || self.device.is_some() || self.unload
+    }
+
+    /// What the requester is to do.
+    fn requests(&self, lab: &Lab) -> Result<Vec<QueuedRequest>, FrontendError> {
+        let mut requests = Vec::new();
+        if !self.ioctls.is_empty() || self.device.is_some() {
+            let path = self.device.clone();
+            let path = path.or_else(|| lab.driver_links().into_iter().next());
+            requests.push(QueuedRequest::Open(path.ok_or(FrontendError::NoLink)?));
+            let actions = self.ioctls.iter().map(|step| step.action.clone());
+            requests.extend(actions.filter_map(|action| match action {
+                Action::Ioctl {
+                    code,
+                    input,
+                    output,
+                } => Some(QueuedRequest::Ioctl {
+                    code,
+                    input,
+                    output_length: output as usize,
+                }),
+                _ => None,
+            }));
+            requests.push(QueuedRequest::Close);
+        }
+        if self.unload {
+            requests.push(QueuedRequest::UnloadDriver(lab.driver_service()));
+        }
+        Ok(requests)
+    }
+
     fn symbol_path(&self) -> SymbolPath {
         SymbolPath::new(self.symbols.as_deref().unwrap_or_default())
     }
@@ -162,6 +205,9 @@ impl DebugOptions {
         }
         if let Some(path) = &self.program {
             builder = builder.program(self.image(path, None)?);
+        }
+        if self.has_requests() {
+            builder = builder.requester();
         }
         if let Some(base) = self.kernel_base {
             builder = builder.kernel_base(base);
@@ -231,6 +277,10 @@ pub fn debug(
     }
     let mut session = attach(booted);
     session.set_symbol_path(options.symbol_path());
+    if options.has_requests() && session.last_stop().is_none() {
+        let requests = options.requests(session.lab())?;
+        session.queue_requests(requests);
+    }
     if !session.lab().has_kernel_symbols() {
         let kernel = session.lab().images().kernel.name();
         complain(format_args!(

@@ -44,7 +44,7 @@ pub const REQUEST_SLOTS: u32 = 16;
 pub const REQUEST_NAME: usize = 255;
 
 /// A handle of the program's.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct FileHandle(pub u64);
 
 /// A request that is on its way: its place in the program's memory.

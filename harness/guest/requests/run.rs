@@ -52,9 +52,30 @@ impl Lab {
         work: u64,
     ) -> Result<Response, RequestError> {
         let program = self.come_to_prompt(work)?;
-        program.write(self, request)?;
-        self.pass_break_instruction()?;
+        self.begin(&program, request)?;
         self.run_to_prompt(&program, work)?;
+        program.read(self, AnswerKind::of(request))
+    }
+
+    fn begin(&mut self, program: &Program, request: &Request<'_>) -> Result<(), RequestError> {
+        program.write(self, request)?;
+        self.pass_break_instruction()
+    }
+
+    /// Whether the program is the requester and stands at its prompt: it can be told a request.
+    pub(crate) fn is_at_request_prompt(&self) -> bool {
+        Program::of(self).is_some_and(|program| self.is_at_prompt(&program))
+    }
+
+    /// Tells the program, at its prompt, a request: it makes it when the guest goes on.
+    pub(crate) fn begin_request(&mut self, request: &Request<'_>) -> Result<(), RequestError> {
+        let program = Program::of(self).ok_or(RequestError::NotRequester)?;
+        self.begin(&program, request)
+    }
+
+    /// What came of that request; the program is at its prompt again.
+    pub(crate) fn end_request(&self, request: &Request<'_>) -> Result<Response, RequestError> {
+        let program = Program::of(self).ok_or(RequestError::NotRequester)?;
         program.read(self, AnswerKind::of(request))
     }
 

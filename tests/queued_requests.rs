@@ -1,0 +1,144 @@
+//! Requests that the program makes while a session lets the guest run: by the library, and by
+//! `poolhit debug`.
+
+use poolhit::guest::{ImageFile, Lab};
+use poolhit::{QueuedRequest, Session, StopReason};
+use poolhit_fixtures::prebuilt::{LEAKY, LEAKY_PDB};
+use std::process::{Command, Stdio};
+
+fn ioctl(code: u32, input: &[u8]) -> QueuedRequest {
+    QueuedRequest::Ioctl {
+        code,
+        input: input.to_vec(),
+        output_length: 0,
+    }
+}
+
+const LEAKY_LINK: &str = r"\\.\Leaky";
+
+fn leaky() -> Session {
+    let pdb = Some(LEAKY_PDB.bytes);
+    let driver = ImageFile::parse(LEAKY.name, LEAKY.bytes, pdb).unwrap();
+    let lab = Lab::builder().driver(driver).requester();
+    Session::new(lab.build().unwrap())
+}
+
+fn open(path: &str) -> QueuedRequest {
+    QueuedRequest::Open(path.into())
+}
+
+/// `IOCTL_LEAKY_ADD` of fixtures/guest/include/leaky.h.
+const ADD: u32 = 0x22_2050;
+const PROMPT: &str = "Break instruction exception - code 80000003 (first chance)\n\
+                      Requester!RequesterPrompt:\n\
+                      00000001`40001000 cc              int     3\n";
+
+#[test]
+fn breakpoints_stop_on_the_way_and_each_answer_is_told() {
+    let mut session = leaky();
+    session.queue_requests([
+        open(LEAKY_LINK),
+        ioctl(ADD, &[0x40, 0, 0, 0]),
+        ioctl(ADD, &[]),
+        QueuedRequest::Close,
+    ]);
+    session.execute("bp leaky!AddEntry").unwrap();
+    let first = session.execute("g").unwrap();
+    assert!(
+        first.starts_with("open \\\\.\\Leaky: success\nBreakpoint 0 hit\n"),
+        "{first}"
+    );
+    let stack = session.execute("k").unwrap();
+    assert!(stack.contains("kernel32!DeviceIoControl"), "{stack}");
+    assert!(stack.contains("Requester!RequesterPrompt+"), "{stack}");
+    // Steps come over the prompt as `g` does.
+    session.execute("bc *; gu").unwrap();
+    assert_eq!(
+        session.execute("g").unwrap(),
+        format!(
+            "ioctl 0x00222050 (4 bytes in, room for 0): success, 0 bytes\n\
+             ioctl 0x00222050 (0 bytes in, room for 0): error 87 ERROR_INVALID_PARAMETER (status \
+             0xc000000d STATUS_INVALID_PARAMETER)\n\
+             close: success, 0 bytes\n{PROMPT}"
+        )
+    );
+    // Nothing is left to be done.
+    assert_eq!(session.execute("g").unwrap(), PROMPT);
+    assert_eq!(
+        session.last_stop().unwrap().reason,
+        StopReason::BreakInstruction
+    );
+}
+
+/// Without a handle the requests behind it make no sense.
+#[test]
+fn what_cannot_be_opened_is_the_last() {
+    let mut session = leaky();
+    session.queue_requests([open(r"\\.\Nothing"), ioctl(ADD, &[0x40, 0, 0, 0])]);
+    let text = session.execute("g").unwrap();
+    let answer = "open \\\\.\\Nothing: error 2 ERROR_FILE_NOT_FOUND (status 0xc0000034 \
+                  STATUS_OBJECT_NAME_NOT_FOUND)\n";
+    assert_eq!(text, format!("{answer}{PROMPT}"));
+    // One that does not fit is told of, and is not the last.
+    session.queue_requests([
+        open(LEAKY_LINK),
+        ioctl(ADD, &vec![0; 0x10001]),
+        ioctl(ADD, &[0x40, 0, 0, 0]),
+    ]);
+    let text = session.execute("g").unwrap();
+    assert!(text.contains("input has 65537 bytes"), "{text}");
+    let text = session.execute("g").unwrap();
+    assert!(text.contains("success, 0 bytes"), "{text}");
+}
+
+/// Other programs take no requests, and are not disturbed.
+#[test]
+fn a_program_of_its_own_takes_none() {
+    let mut session = Session::new(Lab::builder().build().unwrap());
+    session.queue_requests([open(LEAKY_LINK)]);
+    session.execute("ed nt!PoolHitTag 6b61654c").unwrap();
+    let text = session.execute("g").unwrap();
+    assert!(text.starts_with("Break instruction exception"), "{text}");
+}
+
+#[test]
+fn the_command_line_makes_requests() {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_poolhit"));
+        command.arg("debug").args(arguments).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let driver = folder.path().join("leaky.sys");
+    std::fs::write(&driver, LEAKY.bytes).unwrap();
+    std::fs::write(folder.path().join("leaky.pdb"), LEAKY_PDB.bytes).unwrap();
+    let driver = ["--driver", driver.to_str().unwrap()];
+    let commands = "bp leaky!AddEntry \"k 2;g\"; bu leaky!LeakyUnload; g; k 2; g";
+    let requests = ["--ioctl", "0x222050:40000000", "--unload", "-c", commands];
+    let (status, out, errors) = run(&[&driver[..], &requests].concat());
+    assert_eq!((status, &*errors), (Some(0), ""));
+    let (_, out) = out.split_once('\n').unwrap();
+    let of = |words: &str| {
+        out.find(words)
+            .unwrap_or_else(|| panic!("{words} is not in\n{out}"))
+    };
+    let order = [
+        r"open \\.\Leaky: success",
+        " leaky!AddEntry\n",
+        "ioctl 0x00222050 (4 bytes in, room for 0): success",
+        "close: success",
+        "Breakpoint 1 hit",
+        "leaky!LeakyUnload",
+        "unload: success",
+    ];
+    assert!(order.map(of).is_sorted(), "{out}");
+    let (status, _, errors) = run(&["--ioctl", "1", "--program", "x.exe"]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("cannot be used with"), "{errors}");
+}
