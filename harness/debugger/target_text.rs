@@ -31,10 +31,15 @@ pub enum TextForm {
 /// assert_eq!(printable("\x1b[2J\u{9b}2J"), ".[2J.2J");
 /// ```
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let moves = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if !text.contains(moves) {
+    // Byte by byte, since listings of hits go through here: U+0080 to U+009F begin with C2 in UTF-8.
+    let control = |byte: u8| byte < 0x20 && byte != b'\n' && byte != b'\t';
+    let found = text.bytes().fold(false, |found, byte| {
+        found | control(byte) | (byte == 0x7f) | (byte == 0xc2)
+    });
+    if !found {
         return Cow::Borrowed(text);
     }
+    let moves = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     let kept = text.chars().filter(|c| *c != '\r');
     Cow::Owned(kept.map(|c| if moves(c) { '.' } else { c }).collect())
 }

@@ -26,9 +26,16 @@ pub(super) fn chart(report: &LeakReport) -> String {
     if most == 0 {
         return String::new();
     }
-    let end = report.work.max(1) as f64;
+    // Nothing of the driver's is outstanding while the kernel boots: the picture starts behind that.
+    let idle = |tag: &&TagReport| {
+        let intervals = tag.bytes_over_time.iter();
+        intervals.take_while(|bytes| **bytes == 0).count()
+    };
+    let idle = tags.iter().map(idle).min().unwrap_or(0);
+    let start = idle as u64 * report.step;
+    let span = report.work.saturating_sub(start).max(1) as f64;
     let place = |work: f64, bytes: u64| {
-        let x = (work / end).min(1.0) * WIDTH;
+        let x = ((work - start as f64) / span).min(1.0) * WIDTH;
         let y = TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - bytes as f64 / most as f64);
         (x, y)
     };
@@ -52,21 +59,24 @@ pub(super) fn chart(report: &LeakReport) -> String {
     );
     let _ = writeln!(
         out,
+        "<text class=\"scale\" x=\"0\" y=\"{}\">{}</text>",
+        HEIGHT - 6.0,
+        Number(start)
+    );
+    let _ = writeln!(
+        out,
         "<text class=\"scale\" x=\"{WIDTH}\" y=\"{}\" text-anchor=\"end\">{} bytes of code executed</text>",
         HEIGHT - 6.0,
         Number(report.work)
     );
     // What leaks most is drawn last, over the others.
     for (number, tag) in tags.iter().enumerate().rev() {
-        let mut points = String::new();
+        let (x, y) = place(start as f64, 0);
+        let mut points = format!("{x:.1},{y:.1} ");
         let mut last = 0;
-        for (at, bytes) in (1_u32..).zip(&tag.bytes_over_time) {
+        for (at, bytes) in (1_u64..).zip(&tag.bytes_over_time).skip(idle) {
             // Each point is as of the end of its interval.
-            let (x, y) = place(f64::from(at) * report.step as f64, *bytes);
-            if at == 1 {
-                let (x, y) = place(0.0, 0);
-                let _ = write!(points, "{x:.1},{y:.1} ");
-            }
+            let (x, y) = place(at as f64 * report.step as f64, *bytes);
             let _ = write!(points, "{x:.1},{y:.1} ");
             last = *bytes;
         }
