@@ -125,6 +125,10 @@ impl Session {
     pub fn new(lab: Lab) -> Session {
         let modules = lab.modules();
         let stopped_at = Some(lab.machine().registers().rip());
+        let control = Control {
+            event_at: stopped_at,
+            ..Control::default()
+        };
         let mut breakpoints = Breakpoints::default();
         for address in lab.machine().breakpoints() {
             // One more than there can be is the machine's alone.
@@ -134,7 +138,7 @@ impl Session {
             lab,
             modules,
             breakpoints,
-            control: Control::default(),
+            control,
             stopped_at,
             last_stop: None,
             forced_break: false,
@@ -360,6 +364,8 @@ impl Session {
         if let StopReason::Exception { record, .. } = &reason {
             address = record.address;
         }
+        let before = self.control.event_at.replace(address);
+        self.control.previous_event = before;
         let stop = Stop {
             reason,
             address,
