@@ -9,7 +9,7 @@
 //! kd> .catch { ? poi(0); .echo not reached }
 //! Memory access error at ')'
 //! kd> .catch { zz }; .echo reached
-//!               ^ Syntax error in 'zz'
+//!        ^ Syntax error in 'zz'
 //! reached
 //! kd> .catch { .leave; .echo not reached }
 //! ```

@@ -12,7 +12,7 @@ use crate::disasm::{Disassembler, Instruction, MAX_INSTRUCTION_LENGTH};
 use crate::guest::{Lab, ModuleImages};
 use crate::machine::{EngineError, Exit};
 use crate::memory::{MemoryFault, ReadMemory, WriteMemory};
-use crate::registers::{Gpr, Registers};
+use crate::registers::Registers;
 use crate::stack::walk::walk;
 use crate::symbols::Modules;
 use std::sync::Arc;
@@ -23,9 +23,6 @@ pub const DEFAULT_BUDGET: u64 = 1 << 31;
 /// What a stop that a breakpoint's commands go on from takes of the budget, on top of the code
 /// retired: so their number, and what they print, has an end too.
 pub const STOP_WORK: u64 = 1 << 13;
-/// The statuses that a kernel breaks with (`DBG_STATUS_*`, ntddk.h).
-const STATUS_CONTROL_C: u64 = 1;
-const STATUS_FATAL: u64 = 4;
 
 /// A session could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -400,18 +397,7 @@ impl Session {
             return StopReason::UnprovidedFunction(Box::new(used));
         }
         match exit {
-            Exit::HardcodedBreakpoint { .. } => {
-                let status_break = self.lab.kernel_symbol("RtlpBreakWithStatusInstruction");
-                let status = self.lab.machine().registers().get(Gpr::Rcx) & 0xffff_ffff;
-                match status {
-                    STATUS_CONTROL_C if status_break == Some(address) => StopReason::BreakIn,
-                    STATUS_FATAL if status_break == Some(address) => self
-                        .lab
-                        .bug_check()
-                        .map_or(StopReason::BreakInstruction, StopReason::BugCheck),
-                    _ => StopReason::BreakInstruction,
-                }
-            }
+            Exit::HardcodedBreakpoint { .. } => StopReason::of_break_instruction(&self.lab),
             Exit::Breakpoint { .. } => match self.breakpoints.at(address) {
                 Some(breakpoint) if !self.forced_break => StopReason::Breakpoint {
                     number: breakpoint.number,

@@ -2,7 +2,67 @@
 
 use crate::address::Va;
 use crate::registers::{Gpr, Registers};
-use iced_x86::{Decoder, DecoderOptions, OpKind, Register};
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind, Register};
+
+/// The most bytes of an operand that has a value in a listing: a vector register's.
+const MOST_BYTES: usize = 32;
+
+/// The segment of a memory operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Segment {
+    Cs,
+    Ss,
+    Ds,
+    Es,
+    Fs,
+    Gs,
+}
+
+/// What an instruction reads or writes in memory by an operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryOperand {
+    /// Its segment.
+    pub segment: Segment,
+    /// Its place in the segment.
+    pub offset: Va,
+    /// Its bytes, 1 to 32.
+    pub size: usize,
+}
+
+/// The memory operand of the instruction at the start of `code`, which lies at `address`. String instructions
+/// have none here, nor have those that only compute an address.
+///
+/// ```
+/// use poolhit::{address::Va, registers::{Gpr, Registers}};
+/// use poolhit::disasm::{MemoryOperand, Segment, memory_operand};
+/// let mut registers = Registers::default();
+/// registers.set(Gpr::Rsp, 0x1000);
+/// // mov qword ptr [rsp+8],rcx
+/// let operand = memory_operand(Va(0), &[0x48, 0x89, 0x4c, 0x24, 8], &registers);
+/// let expected = MemoryOperand { segment: Segment::Ss, offset: Va(0x1008), size: 8 };
+/// assert_eq!(operand, Some(expected));
+/// ```
+pub fn memory_operand(address: Va, code: &[u8], registers: &Registers) -> Option<MemoryOperand> {
+    let instruction = Decoder::with_ip(64, code, address.0, DecoderOptions::NONE).decode();
+    (0..instruction.op_count()).find(|at| instruction.op_kind(*at) == OpKind::Memory)?;
+    let segment = match instruction.memory_segment() {
+        Register::CS => Segment::Cs,
+        Register::SS => Segment::Ss,
+        Register::ES => Segment::Es,
+        Register::FS => Segment::Fs,
+        Register::GS => Segment::Gs,
+        _ => Segment::Ds,
+    };
+    let size = instruction.memory_size().size();
+    let computes = matches!(instruction.mnemonic(), Mnemonic::Lea | Mnemonic::Nop);
+    let offset = effective_addresses(address, code, registers, [Va(0); 2]);
+    (!computes && (1..=MOST_BYTES).contains(&size)).then_some(MemoryOperand {
+        segment,
+        offset: *offset.first()?,
+        size,
+    })
+}
 
 /// The effective addresses of the instruction at the start of `code`, which lies at `address`: of its memory
 /// operands, in their order (string instructions have two). What uses the stack without naming it has none.
@@ -51,6 +111,32 @@ pub fn effective_addresses(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_computes_an_address_has_no_operand() {
+        let registers = Registers::default();
+        let size = |code: &[u8]| memory_operand(Va(0), code, &registers).map(|one| one.size);
+        // mov eax,[rcx]; movups xmm0,[rax]; cmp byte ptr [rax],18h; call [rip]; inc dword ptr gs:[..]
+        assert_eq!(size(&[0x8b, 1]), Some(4));
+        assert_eq!(size(&[0x0f, 0x10, 0]), Some(16));
+        assert_eq!(size(&[0x80, 0x38, 0x18]), Some(1));
+        assert_eq!(size(&[0xff, 0x15, 0, 0, 0, 0]), Some(8));
+        // lea; nop dword ptr [rax]; push rbx; ret; movsb; fxsave; nothing
+        for code in [
+            &[0x48, 0x8d, 5, 0, 0, 0, 0][..],
+            &[0x0f, 0x1f, 0],
+            &[0x53],
+            &[0xc3],
+            &[0xa4],
+            &[0x0f, 0xae, 0],
+            &[],
+        ] {
+            assert_eq!(size(code), None, "{code:x?}");
+        }
+        let gs = [0x65, 0xff, 4, 0x25, 0x38, 0x22, 0, 0];
+        let operand = memory_operand(Va(0), &gs, &registers).unwrap();
+        assert_eq!((operand.segment, operand.offset), (Segment::Gs, Va(0x2238)));
+    }
 
     #[test]
     fn operands_have_their_addresses() {
