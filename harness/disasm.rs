@@ -29,8 +29,11 @@ use iced_x86::{
 };
 use std::fmt::{self, Write};
 
+mod effective;
 #[cfg(test)]
 mod tests;
+
+pub use effective::{MemoryOperand, Segment, effective_addresses, memory_operand};
 
 /// The longest instruction of the x64 architecture, in bytes (Intel SDM volume 2, 2.3.11).
 pub const MAX_INSTRUCTION_LENGTH: usize = 15;

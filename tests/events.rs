@@ -2,6 +2,7 @@
 
 use poolhit::address::Rva;
 use poolhit::debugger::{StepEnd, Steps};
+use poolhit::guest::Request;
 use poolhit::memory::ReadMemory;
 use poolhit::{Lab, Session, StopReason};
 
@@ -183,4 +184,124 @@ fn a_state_that_comes_back_is_at_no_exception() {
     assert_eq!(session.registers().rip(), place);
     assert!(!session.handle_exception().unwrap());
     session.execute("r rax=1").unwrap();
+}
+
+/// A session whose program makes requests, and the driver's device.
+fn requesting() -> (Session, poolhit::guest::FileHandle) {
+    let mut session = Session::new(Lab::builder().requester().build().unwrap());
+    let device = session
+        .with_driver(|lab| lab.open_device(r"\\.\Myfault"))
+        .unwrap();
+    (session, device)
+}
+
+const SIZE: [u8; 4] = 64_u32.to_le_bytes();
+
+/// Where the driver's routine for control codes begins.
+fn device_control(session: &Session) -> poolhit::address::Va {
+    let lab = session.lab();
+    let driver = lab.find_object(r"\Driver\myfault").unwrap();
+    lab.driver_object(driver).unwrap().major_functions[14]
+}
+
+#[test]
+fn requests_come_by_exceptions_too() {
+    let request = |filter: &str| {
+        let (mut session, device) = requesting();
+        let place = device_control(&session);
+        session
+            .write(place, &[0x8b, 4, 0x25, 0x10, 0, 0, 0])
+            .unwrap();
+        session.execute(filter).unwrap();
+        let answer = session.request(&Request::ioctl(device, 0x222004, &SIZE, 0));
+        (session, answer.is_ok())
+    };
+    let (session, answered) = request("sxe av");
+    assert!(
+        !answered && is_first_chance(&session),
+        "{:?}",
+        reason(&session)
+    );
+    let place = device_control(&session);
+    assert_eq!(session.last_stop().unwrap().address, place);
+    assert_eq!(session.registers().rip(), place);
+    // others, and those that are only told of, are passed
+    for filter in ["sxr", "sxn av", "sxe dz", "sxi av"] {
+        let (session, _) = request(filter);
+        assert!(
+            matches!(reason(&session), StopReason::BugCheck(_)),
+            "{filter}"
+        );
+        assert_eq!(session.lab().machine().breakpoints().count(), 0);
+    }
+    // what is taken for handled goes on where it came, and comes again, until the code is mended
+    let (mut session, _) = request("sxe av");
+    let plain = requesting().0;
+    let mut code = [0; 7];
+    plain.lab().machine().read(place, &mut code).unwrap();
+    session.write(place, &code).unwrap();
+    assert!(session.handle_exception().unwrap());
+    assert!(session.resume_request().unwrap().is_success());
+    let (mut session, _) = request("sxe av; sxe -h av");
+    session.write(place, &code).unwrap();
+    assert!(session.resume_request().unwrap().is_success());
+}
+
+#[test]
+fn hits_of_requests_are_passed_if_nobody_wants_them() {
+    for (filter, stops) in [
+        ("sxr", true),
+        ("sxe bpe", true),
+        ("sxn bpe", false),
+        ("sxi bpe", false),
+    ] {
+        let (mut session, device) = requesting();
+        session.execute("ed nt!PoolHitTag 6b61654c").unwrap();
+        session.execute(filter).unwrap();
+        let answer = session.request(&Request::ioctl(device, 0x222004, &SIZE, 0));
+        assert_eq!(answer.is_err(), stops, "{filter}");
+        if stops {
+            assert_eq!(*reason(&session), StopReason::BreakInstruction);
+            assert!(session.resume_request().unwrap().is_success());
+        }
+    }
+}
+
+#[test]
+fn modules_that_come_are_seen() {
+    let load = |filter: &str| {
+        let mut session = Session::new(Lab::builder().requester().build().unwrap());
+        session.with_driver(|lab| lab.unload_driver()).unwrap();
+        session.execute(filter).unwrap();
+        let loaded = session.with_driver(|lab| lab.load_driver());
+        (session, loaded.is_ok())
+    };
+    for filter in ["sxe ld", "sxe ld:myfault", "sxe ld:MY*.sys"] {
+        let (mut session, loaded) = load(filter);
+        assert!(!loaded, "{filter}");
+        let StopReason::ModuleLoad(module) = reason(&session).clone() else {
+            panic!("{filter}: {:?}", reason(&session));
+        };
+        assert_eq!(module.name, "myfault.sys");
+        assert_eq!(Some(module.base), session.resolve("myfault"));
+        // it is there, and has not begun
+        let entry = session
+            .execute("bp myfault+1000; bc *; lm1m m myfault")
+            .unwrap();
+        assert_eq!(entry, "myfault\n");
+        let answer = session.with_driver(|lab| Ok(lab.resume_kernel()?)).unwrap();
+        assert_eq!(answer as u32, 0);
+        assert!(session.lab().find_object(r"\Device\Myfault").is_ok());
+    }
+    for filter in ["sxr", "sxe ld:other", "sxn ld", "sxi ld:myfault", "sxe ud"] {
+        let (session, loaded) = load(filter);
+        assert!(loaded, "{filter}");
+        assert_eq!(session.lab().machine().breakpoints().count(), 0);
+    }
+    let mut session = Session::new(Lab::builder().requester().build().unwrap());
+    session.execute("sxe ud:myfault").unwrap();
+    session.with_driver(|lab| lab.unload_driver()).unwrap_err();
+    assert!(matches!(reason(&session), StopReason::ModuleUnload(_)));
+    session.with_driver(|lab| Ok(lab.resume_kernel()?)).unwrap();
+    assert!(session.resolve("myfault").is_none());
 }

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 use rexpect::session::{PtySession, spawn_command};
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::path::Path;
 use std::process::Command;
 
@@ -99,6 +100,68 @@ fn a_guest_that_runs_shows_it_and_is_broken_into() {
     session.flush().unwrap();
     session.exp_string("Interrupted").unwrap();
     prompt(&mut session);
+    session.send_line("q").unwrap();
+    session.exp_eof().unwrap();
+}
+
+/// The terminal's window has another size.
+fn resize(session: &PtySession, columns: u16, rows: u16) {
+    let terminal = session.process().get_file_handle().unwrap();
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).unwrap();
+}
+
+/// A line that is being typed is drawn again for the window's new size, and stays what it is.
+#[test]
+fn a_line_is_drawn_again_when_the_window_changes() {
+    let state = tempfile::tempdir().unwrap();
+    let mut session = start(state.path(), &[("NO_COLOR", "1")]);
+    resize(&session, 80, 24);
+    let typed = "? 1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1";
+    session.send(typed).unwrap();
+    session.flush().unwrap();
+    session.exp_string(typed).unwrap();
+    for columns in [30, 120, 10] {
+        resize(&session, columns, 24);
+        prompt(&mut session);
+        session.exp_string(typed).unwrap();
+    }
+    resize(&session, 80, 24);
+    prompt(&mut session);
+    answer(&mut session, "+1\r", "= 00000000`00000019");
+    session.send_line("q").unwrap();
+    session.exp_eof().unwrap();
+}
+
+/// What shows that the guest runs is one row in a window of any size, also if that changes meanwhile.
+#[test]
+fn a_running_guest_is_shown_in_windows_of_any_size() {
+    let state = tempfile::tempdir().unwrap();
+    let mut session = start(state.path(), &[("NO_COLOR", "1")]);
+    resize(&session, 20, 10);
+    session
+        .send_line("eb nt!ExAllocatePoolWithTag eb fe; g")
+        .unwrap();
+    for columns in [20, 100, 5] {
+        resize(&session, columns, 10);
+        session
+            .exp_string("\r\x1b[K\x1b[?7l*BUSY* Debuggee is running")
+            .unwrap();
+        session.exp_string("(Ctrl+C breaks in)\x1b[?7h").unwrap();
+    }
+    resize(&session, 80, 24);
+    session.send("\x03").unwrap();
+    session.flush().unwrap();
+    session
+        .exp_string("\r\x1b[KBreak instruction exception")
+        .unwrap();
+    prompt(&mut session);
+    answer(&mut session, "? 7\r", "= 00000000`00000007");
     session.send_line("q").unwrap();
     session.exp_eof().unwrap();
 }

@@ -1,11 +1,11 @@
 //! Random lines of commands: of the language's words, and of noise. None panics, none hangs; a line that is an
-//! error of its form leaves the guest as it was. `POOLHIT_RANDOM_LINES` says how many; in `fuzz/` is a target
+//! error of its form leaves the guest, and what the session remembers, as it was. `POOLHIT_RANDOM_LINES` says how many; in `fuzz/` is a target
 //! for cargo-fuzz that reads lines in the same way.
 
 mod random_lines;
 
 use poolhit::{Lab, Session};
-use random_lines::{Random, changes_nothing, grammatical, noise};
+use random_lines::{Random, changes_nothing, grammatical, noise, single};
 
 /// How many lines by default; continuous integration asks for 100,000.
 const LINES: u64 = 4000;
@@ -26,7 +26,7 @@ fn random_lines_do_no_harm() {
     let seed = std::env::var("POOLHIT_RANDOM_SEED").ok();
     let seed: u64 = seed.and_then(|text| text.parse().ok()).unwrap_or(1);
     let mut random = Random::new(seed);
-    let (mut failed, mut hashed) = (0, 0);
+    let (mut failed, mut hashed, mut compared) = (0, 0, 0);
     let mut session = session();
     let saved = session.save().unwrap();
     for number in 0..lines {
@@ -37,13 +37,16 @@ fn random_lines_do_no_harm() {
             let _ = session.execute("bc *");
             session.restore(&saved).unwrap();
         }
-        let line = match number % 3 {
+        let line = match number % 4 {
             0 => noise(&mut random),
+            1 => single(&mut random),
             _ => grammatical(&mut random),
         };
         // hashing takes longer than most lines
-        let looks = number % 10 == 0 && changes_nothing(&line);
-        let before = looks.then(|| session.lab().machine().state_hash());
+        let looks = changes_nothing(&line);
+        let guest = |session: &Session| session.lab().machine().state_hash();
+        let before = (looks && number % 10 < 2).then(|| guest(&session));
+        let remembered = looks.then(|| session.digest());
         let mut out = Limited(1 << 22);
         if session.execute_to(&line, &mut out).is_ok() {
             continue;
@@ -51,8 +54,16 @@ fn random_lines_do_no_harm() {
         failed += 1;
         if let Some(before) = before {
             hashed += 1;
-            let after = session.lab().machine().state_hash();
-            assert_eq!(after, before, "{line:?} (seed {seed}, line {number})");
+            assert_eq!(
+                guest(&session),
+                before,
+                "{line:?} (seed {seed}, line {number})"
+            );
+        }
+        if let Some(remembered) = remembered {
+            compared += 1;
+            let now = session.digest();
+            assert_eq!(now, remembered, "{line:?} (seed {seed}, line {number})");
         }
     }
     // lines that all fail, or none, would show little
@@ -60,7 +71,8 @@ fn random_lines_do_no_harm() {
         failed > lines / 10 && failed < lines * 9 / 10,
         "{failed} of {lines} failed"
     );
-    assert!(hashed > 0);
+    assert!(compared > failed / 4, "{compared} of {failed} compared");
+    assert!(hashed > failed / 40, "{hashed} of {failed} hashed");
 }
 
 /// An output that takes so many bytes, and no more.

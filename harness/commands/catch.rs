@@ -6,8 +6,10 @@
 //! The pages ".catch" and ".leave" of the debugger's manual.
 //!
 //! ```text
-//! kd> .catch { ? poi(0); .echo not reached }; .echo reached
+//! kd> .catch { ? poi(0); .echo not reached }
 //! Memory access error at ')'
+//! kd> .catch { zz }; .echo reached
+//!        ^ Syntax error in 'zz'
 //! reached
 //! kd> .catch { .leave; .echo not reached }
 //! ```

@@ -42,7 +42,7 @@ pub(super) fn run(
     let session = &*session;
     let mut request = Request::default();
     while request.next_option(arguments)? {}
-    refuse_option(arguments.rest())?;
+    refuse_option(arguments)?;
     let before = arguments.clone();
     let Some(mut name) = arguments.next_word() else {
         return Err(arguments.error(CommandErrorKind::Syntax).into());
@@ -154,10 +154,16 @@ impl Request {
             (self.by_prefix, self.is_name) = (false, false);
             return Ok(());
         }
-        let rest = arguments.rest();
-        self.next_address(session, arguments).map_err(|error| {
-            let mut words = rest.split_whitespace().map(refuse_option);
-            words.find_map(Result::err).unwrap_or(error)
+        let mut ahead = arguments.clone();
+        self.next_address(session, arguments).or_else(|error| {
+            while !ahead.at_end() {
+                if let Err(error) = refuse_option(&mut ahead) {
+                    *arguments = ahead;
+                    return Err(error);
+                }
+                ahead.next_word();
+            }
+            Err(error)
         })
     }
 
@@ -199,14 +205,19 @@ fn element(word: &str) -> Option<(&str, u64)> {
     Some((array, index.split_once(']')?.0.parse().ok()?))
 }
 
-/// Refuses a word that looks like options: `-rx`, but not `-nt!KiIdleLoop` or `-10`.
-fn refuse_option(text: &str) -> Result<(), ExecuteError> {
-    let word = text.split_whitespace().next().unwrap_or_default();
+/// Refuses the next word if it looks like options: `-rx`, but not `-nt!KiIdleLoop` or `-10`. It has been read
+/// then.
+fn refuse_option(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
+    let mut ahead = arguments.clone();
+    let word = ahead.next_word().unwrap_or_default();
     let letters = word.strip_prefix('-').unwrap_or_default();
     let is_option = letters.starts_with(|c: char| c.is_ascii_alphabetic())
         && letters.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match is_option && !starts_option(word) {
-        true => Err(unknown_option(word)),
+        true => {
+            *arguments = ahead;
+            Err(unknown_option(word))
+        }
         false => Ok(()),
     }
 }

@@ -12,6 +12,9 @@
 //! `eD`, `ef ADDRESS NUMBER…`: write floating-point numbers of 64 or 32 bits, such as `1999.99` and
 //! `-1e-7`.
 //!
+//! `e ADDRESS VALUE…` is the last of these commands again; at first it is `eb`. Without values WinDbg asks for
+//! them one by one; here that is an error.
+//!
 //! Code written runs as written at once: `eb ADDRESS 90` makes an `int 3` a `nop`. A line that does
 //! not parse changes nothing.
 //!
@@ -36,12 +39,12 @@ pub(super) fn run<const SIZE: usize>(
 ) -> Result<Flow, ExecuteError> {
     let address = Va(arguments.next_expression(session)?);
     separated(arguments)?;
+    values_follow(arguments)?;
     let mut bytes = Vec::new();
     loop {
         if SIZE == 1 && arguments.peek() == Some('"') {
             bytes.extend(ascii(arguments)?);
         } else {
-            // Without any value WinDbg asks for them one by one; here that is an error.
             let value = arguments.next_expression(session)?;
             if !fits::<SIZE>(value) {
                 return Err(arguments.error(CommandErrorKind::Overflow).into());
@@ -53,7 +56,34 @@ pub(super) fn run<const SIZE: usize>(
             break;
         }
     }
-    write(session, arguments, address, &bytes)
+    write(session, arguments, address, &bytes)?;
+    session.state.enter = match SIZE {
+        1 => "eb",
+        2 => "ew",
+        4 => "ed",
+        _ => "eq",
+    };
+    Ok(Flow::Stay)
+}
+
+/// `e`: the last of the commands again.
+pub(super) fn run_again(
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    match super::find(session.state.enter) {
+        Some((_, run)) => run(session, arguments, out),
+        None => Err(arguments.error(CommandErrorKind::Syntax).into()),
+    }
+}
+
+/// Checks that there are values.
+fn values_follow(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
+    match arguments.at_end() {
+        true => Err(ExecuteError::ValuesNeeded),
+        false => Ok(()),
+    }
 }
 
 /// Whether `SIZE` bytes hold a value, without a sign or with one.
@@ -81,6 +111,7 @@ pub(super) fn run_float<const SIZE: usize>(
 ) -> Result<Flow, ExecuteError> {
     let address = Va(arguments.next_expression(session)?);
     separated(arguments)?;
+    values_follow(arguments)?;
     let mut bytes = Vec::new();
     loop {
         let word = arguments.next_word().unwrap_or_default();
@@ -100,7 +131,9 @@ pub(super) fn run_float<const SIZE: usize>(
             break;
         }
     }
-    write(session, arguments, address, &bytes)
+    write(session, arguments, address, &bytes)?;
+    session.state.enter = if SIZE == 4 { "ef" } else { "eD" };
+    Ok(Flow::Stay)
 }
 
 /// Writes a string, of 16-bit characters if `WIDE`, with a zero behind it if `TERMINATED`.
@@ -119,7 +152,14 @@ pub(super) fn run_string<const WIDE: bool, const TERMINATED: bool>(
     if TERMINATED {
         bytes.extend(&[0, 0][..if WIDE { 2 } else { 1 }]);
     }
-    write(session, arguments, address, &bytes)
+    write(session, arguments, address, &bytes)?;
+    session.state.enter = match (WIDE, TERMINATED) {
+        (false, false) => "ea",
+        (false, true) => "eza",
+        (true, false) => "eu",
+        (true, true) => "ezu",
+    };
+    Ok(Flow::Stay)
 }
 
 fn write(
@@ -127,14 +167,14 @@ fn write(
     arguments: &Cursor<'_>,
     address: Va,
     bytes: &[u8],
-) -> Result<Flow, ExecuteError> {
+) -> Result<(), ExecuteError> {
     let mut before = vec![0; bytes.len()];
     let machine = session.lab().machine();
     machine
         .read(address, &mut before)
         .and_then(|()| session.write(address, bytes))
         .map_err(|_| arguments.error(CommandErrorKind::MemoryAccess))?;
-    Ok(Flow::Stay)
+    Ok(())
 }
 
 /// The text between the double quotes that come next, as it stands.

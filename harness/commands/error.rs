@@ -4,7 +4,7 @@ use super::search::HIT_LIMIT;
 use crate::address::Va;
 use crate::debugger::alias::AliasError;
 use crate::debugger::command_line::LineTooLong;
-use crate::debugger::cursor::{ArgumentError, CommandError};
+use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
 use crate::debugger::event_filter::NUMBERED_FILTERS;
 use crate::debugger::expression::ExpressionError;
 use crate::debugger::registers::RegisterError;
@@ -103,6 +103,17 @@ pub enum ExecuteError {
         flags: String,
         /// The flags there are.
         known: &'static str,
+    },
+    /// No values are there that could be written.
+    #[error("values are needed behind the address: they are not asked for one by one here")]
+    ValuesNeeded,
+    /// What was typed is wrong, and `help` says what would be right.
+    #[error("{error}\n{help}")]
+    Explained {
+        /// The error, with the place where reading stopped.
+        error: CommandError,
+        /// What there is to say about it, in the project's own words.
+        help: Box<ExecuteError>,
     },
     /// A register cannot be changed.
     #[error(transparent)]
@@ -245,12 +256,35 @@ impl ExecuteError {
     pub fn below_prompt(&self, width: usize) -> String {
         let text = match self {
             ExecuteError::Argument(ArgumentError::Command(error)) => error.with_prompt(width),
+            ExecuteError::Explained { error, help } => {
+                format!("{}\n{help}", error.with_prompt(width))
+            }
             ExecuteError::AtBreakpoint {
                 error, location, ..
             } => format!("{}\n{location}", error.below_prompt(width)),
             other => other.to_string(),
         };
         printable(&text).into_owned()
+    }
+
+    /// The error of a command that has been read so far: where the words are the project's own, WinDbg's line
+    /// with the caret comes first.
+    pub(super) fn explained(self, read: &Cursor<'_>) -> ExecuteError {
+        match self {
+            ExecuteError::UnknownOption { .. }
+            | ExecuteError::UnknownFlags { .. }
+            | ExecuteError::ArrayElement { .. }
+            | ExecuteError::NoSuchMachine(_)
+            | ExecuteError::ValuesNeeded
+            | ExecuteError::Format(
+                FormatError::NoArgument(_) | FormatError::Unknown(_) | FormatError::TooWide(_),
+            )
+            | ExecuteError::Argument(ArgumentError::Tag(_)) => ExecuteError::Explained {
+                error: read.error(CommandErrorKind::Syntax),
+                help: Box::new(self),
+            },
+            other => other,
+        }
     }
 
     /// Whether `.catch` keeps the error from ending the program of commands. What ends loops is none of

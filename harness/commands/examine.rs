@@ -15,7 +15,9 @@
 //! "x (Examine Symbols)" in the manual; the forms for symbols without types are those of published
 //! kernel sessions: ``fffff803`eb4f7200 nt!KiServiceTable (<no parameter info>)`` and
 //! ``fffff805`28e51a80 nt!PsActiveProcessHead = <no type information>``. A function's parameters are
-//! not known here. Without a `!` local variables would be shown, of which there are none.
+//! not known here. Without a `!` local variables would be shown, of which there are none. What is said of a
+//! module that does not exist is as on a page about missing symbols ("x CTest!*"); a pattern for modules that
+//! fits none finds nothing. That options behind the pattern are refused is the project's own.
 //!
 //! ```text
 //! kd> x nt!PoolHit*
@@ -56,7 +58,7 @@ pub(super) fn run(
     let options = read_options(session, arguments)?;
     let pattern = match arguments.at_end() {
         true => return Err(arguments.error(CommandErrorKind::Syntax).into()),
-        false => arguments.rest().trim_end(),
+        false => next_pattern(session, arguments)?,
     };
     let mut found = session.modules().examine(pattern);
     found.retain(|one| {
@@ -83,6 +85,33 @@ pub(super) fn run(
         write_found(session, out, options, one)?;
     }
     Ok(Flow::Stay)
+}
+
+/// Reads the pattern, which may have spaces in it. Options stand in front of it.
+fn next_pattern<'a>(
+    session: &Session,
+    arguments: &mut Cursor<'a>,
+) -> Result<&'a str, ExecuteError> {
+    let pattern = arguments.rest().trim_end();
+    let mut ahead = arguments.clone();
+    while let Some(word) = ahead.next_word() {
+        if word.starts_with('/') && word.len() > 1 {
+            return Err(ahead.error(CommandErrorKind::ExtraCharacter).into());
+        }
+    }
+    if let Some((module, _)) = pattern.split_once('!')
+        && !module.contains(['*', '?', '[', '#', '+'])
+        && session.modules().by_name(module.trim()).is_none()
+    {
+        // The caret is below the exclamation mark, the text ends in front of it.
+        arguments.advance(module.len() + 1);
+        let mut error = arguments.error(CommandErrorKind::Unresolved);
+        let quoted = error.command.find('!').unwrap_or(error.command.len());
+        error.command.truncate(quoted);
+        return Err(error.into());
+    }
+    arguments.advance(pattern.len());
+    Ok(pattern)
 }
 
 fn read_options(session: &Session, arguments: &mut Cursor<'_>) -> Result<Options, ExecuteError> {

@@ -169,10 +169,13 @@ impl Session {
         Ok(Flow::Stay)
     }
 
-    /// Commands behind a `g ADDRESS` among a breakpoint's are executed at the address.
+    /// A command that lets the guest go on ends the commands of a breakpoint ("bs (Update Breakpoint
+    /// Command)"). What is behind `g ADDRESS ;` is a parameter of that `g`, and executed at the address
+    /// ("g (Go)").
     fn keep_for_later(&mut self, behind: &str) {
         if let Some(Motion::Go { places, command }) = &mut self.control.next
             && !places.is_empty()
+            && places.iter().all(|place| place.stack.is_none())
         {
             // Those of the blocks around the command come behind those of its own.
             let separator = if command.is_empty() { "" } else { ";" };
@@ -289,7 +292,7 @@ impl Session {
         if let Some((known, run)) = find(name) {
             // Options follow some names without a space.
             cursor.eat(known);
-            return run(self, &mut cursor, out);
+            return run(self, &mut cursor, out).map_err(|error| error.explained(&cursor));
         }
         match name.strip_prefix('!') {
             Some(name) if !name.is_empty() => Err(ExecuteError::NoExtension(name.to_string())),

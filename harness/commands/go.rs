@@ -11,8 +11,10 @@
 //! commands, goes on as the guest did before: if `p` led over the breakpoint, with that `p`.
 //!
 //! The rules are those of the debugger's manual, "g (Go)", "gh (Go with Exception Handled)", "gc (Go from
-//! Conditional Breakpoint)". What is behind a semicolon is executed next, as any command; among a
-//! breakpoint's commands, when the guest has come to one of the addresses (`bp A "g B; r"`).
+//! Conditional Breakpoint)". What is behind a semicolon is executed next, as any command. Among a breakpoint's
+//! commands whatever lets the guest go on ends them (see `bp`); only what is behind a `g` with addresses is
+//! executed, when the guest has come to one of these: `bp A "g B; r"`, and `bp A "g @$ra; r rax; gc"` for what
+//! a function returns.
 //!
 //! ```text
 //! kd> g nt!NtClose

@@ -8,7 +8,8 @@
 //! `/c`, `/C`, `/w` and `/1` no output was found, and nothing is shown.
 //!
 //! ```text
-//! kd> bp nt!NtClose "k;g"; bl
+//! kd> bp nt!NtClose "k;g"
+//! kd> bl
 //!  0 e fffff800`01625290     0001 (0001) nt!NtClose "k;g"
 //! ```
 

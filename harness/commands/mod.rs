@@ -119,7 +119,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 101] = [
+static COMMANDS: [(&str, Run); 102] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -175,6 +175,7 @@ static COMMANDS: [(&str, Run); 101] = [
     ("dw", display::run::<2, false>),
     ("dyb", display_number::run_binary::<1>),
     ("dyd", display_number::run_binary::<4>),
+    ("e", enter::run_again),
     ("eD", enter::run_float::<8>),
     ("ea", enter::run_string::<false, false>),
     ("eb", enter::run::<1>),

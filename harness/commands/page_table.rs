@@ -13,11 +13,14 @@
 //! PXE at FFFFF6FB7DBEDF80    PPE at FFFFF6FB7DBF0000    PDE at FFFFF6FB7E000058    PTE at FFFFF6FC0000B298
 //! contains 0000000000002023  contains 0000000000003023  contains 00000000001B5023  contains 8000000000209063
 //! pfn 2         ----A--KWEV  pfn 3         ----A--KWEV  pfn 1b5       ----A--KWEV  pfn 209       ---DA--KW-V
-//! kd> !vtop @cr3 nt!PoolHitTag
-//! Amd64VtoP: Virt fffff800016530fc, pagedir 0000000001000000
-//! Amd64VtoP: PML4E 0000000001000f80
-//! Amd64VtoP: PML4E not present, 0xD0000147
-//! Virtual address fffff800016530fc translation fails, error 0xD0000147.
+//! kd> !vtop 0 nt!PoolHitTag
+//! Amd64VtoP: Virt fffff800016530fc, pagedir 0000000000001000
+//! Amd64VtoP: PML4E 0000000000001f80
+//! Amd64VtoP: PDPE 0000000000002000
+//! Amd64VtoP: PDE 0000000000003058
+//! Amd64VtoP: PTE 00000000001b5298
+//! Amd64VtoP: Mapped phys 00000000002090fc
+//! Virtual address fffff800016530fc translates to physical address 2090fc.
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -55,7 +55,7 @@ static PAGES: &[Page] = &[
     page!(
         "enter.rs",
         [
-            "eD", "ea", "eb", "ed", "ef", "ep", "eq", "eu", "ew", "eza", "ezu"
+            "e", "eD", "ea", "eb", "ed", "ef", "ep", "eq", "eu", "ew", "eza", "ezu"
         ]
     ),
     page!("evaluate.rs", ["?"]),

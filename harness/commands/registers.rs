@@ -64,6 +64,7 @@ pub(super) fn run(
             mask = register_mask::VECTORS;
         }
         Some(option @ ('F' | 'Y')) => {
+            arguments.eat(&option.to_string());
             return Err(ExecuteError::UnknownOption {
                 command: "r",
                 option: option.to_string(),

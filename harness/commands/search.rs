@@ -23,7 +23,8 @@
 //! `-v`, which finds objects by their virtual function tables, is not there.
 //!
 //! ```text
-//! kd> s -d nt!PoolHitTag-10 l8 ffffff0f
+//! kd> s -d nt!PoolHitTag-10 l20 ffffff0f
+//! fffff800`016530fc  ffffff0f 01653100 fffff800 01653100  .....1e......1e.
 //! ```
 
 use super::display::{Shape, write_line};

@@ -15,6 +15,12 @@
 //! Without an address it is the current instruction's. PASSES is the number of the pass that stops the guest first. The rules are those of the debugger's
 //! manual, "bp, bu, bm (Set Breakpoint)"; the lines of `bm` are its example's.
 //!
+//! The first of the commands that lets the guest go on (`g`, `gc`, `gu`, `t`, `p`, `pa` and all their kin) is the
+//! last that is executed: "any command that resumes program execution after a breakpoint (such as g or t) ends
+//! the execution of the command list". What is behind `g ADDRESS ;` belongs to that `g`, and is executed at the
+//! address; `t` and its kin take commands of their own, `t "r"`. A step that ends at a breakpoint does not
+//! execute its commands, and does not count as a pass.
+//!
 //! Guest memory does not show the breakpoint. A second one at the same address redefines the first.
 //!
 //! ```text

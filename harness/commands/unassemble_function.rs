@@ -22,7 +22,7 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::report::location::write_symbol;
+use crate::report::location::{write_instruction, write_symbol};
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -57,7 +57,7 @@ pub(super) fn run(
                 write_symbol(out, session, at)?;
             }
             let instruction = session.instruction(at);
-            writeln!(out, "{instruction}")?;
+            write_instruction(out, session, at)?;
             if instruction.bytes().is_empty() {
                 return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
             }

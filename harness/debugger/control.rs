@@ -115,6 +115,11 @@ pub(crate) struct Control {
     pub condition_error: Option<ArgumentError>,
     /// The frame of the stack that is looked at.
     pub frame: usize,
+    /// The effective addresses of the instruction that the last step has executed.
+    pub effective: Vec<Va>,
+    /// Where the guest was at the last event, and at the one before.
+    pub event_at: Option<Va>,
+    pub previous_event: Option<Va>,
 }
 
 impl Control {
@@ -125,6 +130,7 @@ impl Control {
         self.exception = None;
         self.condition_error = None;
         self.stepped_onto = false;
+        self.effective.clear();
     }
 
     /// The guest goes on: the debugger looks from where it stands again.

@@ -240,6 +240,8 @@ pub enum CommandErrorKind {
     Overflow,
     /// Memory that the command needs cannot be accessed.
     MemoryAccess,
+    /// There is no module of the name that the command's text, as far as it is quoted, ends with.
+    Unresolved,
 }
 
 impl fmt::Display for CommandErrorKind {
@@ -250,13 +252,13 @@ impl fmt::Display for CommandErrorKind {
             CommandErrorKind::Range => "Range",
             CommandErrorKind::Overflow => "Overflow",
             CommandErrorKind::MemoryAccess => "Memory access",
+            CommandErrorKind::Unresolved => "Couldn't resolve",
         })
     }
 }
 
 /// An error of a command. WinDbg prints it with a caret under the last character that it read.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("^ {kind} error in '{command}'")]
 pub struct CommandError {
     /// What is wrong.
     pub kind: CommandErrorKind,
@@ -277,6 +279,16 @@ impl CommandError {
     /// ```
     pub fn with_prompt(&self, width: usize) -> String {
         format!("{:1$}{self}", "", width + self.column)
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CommandError { kind, command, .. } = self;
+        match kind {
+            CommandErrorKind::Unresolved => write!(f, "^ {kind} '{command}'"),
+            kind => write!(f, "^ {kind} error in '{command}'"),
+        }
     }
 }
 

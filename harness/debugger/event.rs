@@ -6,12 +6,13 @@
 //! looks for what a filter has been set for: like a Windows without FLG_STOP_ON_EXCEPTION ("Stop on
 //! exception" in the manual of GFlags), whose kernel tells of no first chance in kernel mode.
 
-use super::event_filter::{BreakStatus, EventFilter};
+use super::event_filter::{BreakStatus, EventFilter, EventFilters};
 use super::exception::ExceptionRecord;
 use super::session::{Session, SessionError};
 use super::stop::{ModuleEvent, StopReason};
 use crate::address::Va;
-use crate::machine::Exit;
+use crate::guest::Lab;
+use crate::machine::{EngineError, Exit};
 use crate::memory::ReadMemory;
 use crate::registers::{Gpr, Registers};
 
@@ -79,7 +80,7 @@ impl Event {
 
 impl Session {
     /// Has the machine stop where events are seen; gives the places that it has not stopped at before.
-    pub(super) fn watch_events(&mut self) -> Result<Vec<Va>, SessionError> {
+    pub(super) fn watch_events(&mut self) -> Result<Vec<Va>, EngineError> {
         let mut added = Vec::new();
         if !self.control.filters.are_set() {
             return Ok(added);
@@ -98,7 +99,7 @@ impl Session {
     }
 
     /// Undoes that.
-    pub(super) fn unwatch_events(&mut self, added: Vec<Va>) -> Result<(), SessionError> {
+    pub(super) fn unwatch_events(&mut self, added: Vec<Va>) -> Result<(), EngineError> {
         for address in added {
             // a breakpoint may have come there meanwhile
             if self.breakpoints.at(address).is_none() {
@@ -115,8 +116,7 @@ impl Session {
             return false;
         }
         let hit = matches!(exit, Exit::HardcodedBreakpoint { .. });
-        if let Some(event) = self
-            .event_at(exit)
+        if let Some(event) = event_at(&self.lab, &self.control.filters, exit)
             .filter(|one| hit || one.is_of_interest())
         {
             self.control.event = Some(event);
@@ -127,75 +127,7 @@ impl Session {
         };
         let wanted =
             self.breakpoints.at(*address).is_some() || self.control.going_to.contains(address);
-        let names = [DISPATCH, SECOND_CHANCE, LOADED, UNLOADED];
-        let place = |name| self.lab.kernel_symbol(name) == Some(*address);
-        !wanted && names.into_iter().any(place)
-    }
-
-    fn event_at(&self, exit: &Exit) -> Option<Event> {
-        let filters = &self.control.filters;
-        let here = match exit {
-            Exit::Breakpoint { address } => *address,
-            Exit::HardcodedBreakpoint { .. } => {
-                let record = ExceptionRecord {
-                    code: super::exception::STATUS_BREAKPOINT,
-                    flags: 0,
-                    address: self.lab.machine().registers().rip(),
-                    parameters: vec![0],
-                };
-                let reason = self.reason(*exit, record.address);
-                let filter = filters.of_exception(record.code);
-                let hit = reason == StopReason::BreakInstruction;
-                return (hit && filter.is_set).then(|| Event::new(reason, filter, false));
-            }
-            _ => return None,
-        };
-        let machine = self.lab.machine();
-        let registers = machine.registers();
-        let is = |name: &str| self.lab.kernel_symbol(name) == Some(here);
-        if is(DISPATCH) || is(SECOND_CHANCE) {
-            let record = ExceptionRecord::read(machine, Va(registers.get(Gpr::Rcx))).ok()?;
-            let filter = filters.of_exception(record.code);
-            if !filter.is_set {
-                return None;
-            }
-            let first_chance = is(DISPATCH);
-            let reason = StopReason::Exception {
-                record: Box::new(record),
-                first_chance,
-            };
-            return Some(Event::new(reason, filter, first_chance));
-        }
-        let loaded = is(LOADED);
-        if !loaded && !is(UNLOADED) {
-            return None;
-        }
-        let argument = if loaded { Gpr::Rdx } else { Gpr::Rcx };
-        let module = self.module_event(Va(registers.get(argument)))?;
-        let filter = filters.of_module(&module.name, loaded)?;
-        if !filter.is_set {
-            return None;
-        }
-        let reason = match loaded {
-            true => StopReason::ModuleLoad(Box::new(module)),
-            false => StopReason::ModuleUnload(Box::new(module)),
-        };
-        Some(Event::new(reason, filter, false))
-    }
-
-    /// A module by its `_LDR_DATA_TABLE_ENTRY`.
-    fn module_event(&self, at: Va) -> Option<ModuleEvent> {
-        let machine = self.lab.machine();
-        let base = machine.read_va(at.wrapping_add(entry::BASE)).ok()?;
-        let size = machine.read_u32(at.wrapping_add(entry::SIZE)).ok()?;
-        let text =
-            |offset: u64| crate::guest::read_unicode_string(machine, at.wrapping_add(offset)).ok();
-        Some(ModuleEvent {
-            name: text(entry::NAME)?,
-            path: text(entry::PATH).unwrap_or_default(),
-            base,
-            end: base.wrapping_add(size.into()),
-        })
+        !wanted && is_watched(&self.lab, *address)
     }
 
     /// The registers where an exception has come, of which the guest has told the debugger: the context
@@ -239,18 +171,92 @@ impl Session {
                 ..
             })
         );
-        let mut registers = self.lab.machine().registers();
-        let stands = self.lab.kernel_symbol(DISPATCH) == Some(registers.rip());
-        if !first_chance || !stands {
+        if !first_chance {
             return Ok(false);
         }
-        // as if the search had found a handler that says so
-        let stack = registers.get(Gpr::Rsp);
-        let back = self.lab.machine().read_u64(Va(stack))?;
-        registers.set(Gpr::Rax, 1);
-        registers.set(Gpr::Rsp, stack.wrapping_add(8));
-        registers.rip = back;
-        self.lab.machine_mut().set_registers(&registers)?;
-        Ok(true)
+        leave_search(&mut self.lab)
     }
+}
+
+/// Whether events are seen here.
+pub(super) fn is_watched(lab: &Lab, address: Va) -> bool {
+    let names = [DISPATCH, SECOND_CHANCE, LOADED, UNLOADED];
+    names
+        .into_iter()
+        .any(|name| lab.kernel_symbol(name) == Some(address))
+}
+
+/// The event that a lab has come by, if a filter has been set for it.
+pub(super) fn event_at(lab: &Lab, filters: &EventFilters, exit: &Exit) -> Option<Event> {
+    let machine = lab.machine();
+    let registers = machine.registers();
+    let here = match exit {
+        Exit::Breakpoint { address } => *address,
+        Exit::HardcodedBreakpoint { .. } => {
+            let reason = StopReason::of_break_instruction(lab);
+            let filter = filters.of_exception(super::exception::STATUS_BREAKPOINT);
+            let hit = reason == StopReason::BreakInstruction;
+            return (hit && filter.is_set).then(|| Event::new(reason, filter, false));
+        }
+        _ => return None,
+    };
+    let is = |name: &str| lab.kernel_symbol(name) == Some(here);
+    if is(DISPATCH) || is(SECOND_CHANCE) {
+        let record = ExceptionRecord::read(machine, Va(registers.get(Gpr::Rcx))).ok()?;
+        let filter = filters.of_exception(record.code);
+        if !filter.is_set {
+            return None;
+        }
+        let first_chance = is(DISPATCH);
+        let reason = StopReason::Exception {
+            record: Box::new(record),
+            first_chance,
+        };
+        return Some(Event::new(reason, filter, first_chance));
+    }
+    let loaded = is(LOADED);
+    if !loaded && !is(UNLOADED) {
+        return None;
+    }
+    let argument = if loaded { Gpr::Rdx } else { Gpr::Rcx };
+    let module = module_event(machine, Va(registers.get(argument)))?;
+    let filter = filters.of_module(&module.name, loaded)?;
+    if !filter.is_set {
+        return None;
+    }
+    let reason = match loaded {
+        true => StopReason::ModuleLoad(Box::new(module)),
+        false => StopReason::ModuleUnload(Box::new(module)),
+    };
+    Some(Event::new(reason, filter, false))
+}
+
+/// A module by its `_LDR_DATA_TABLE_ENTRY`.
+fn module_event(memory: &dyn ReadMemory, at: Va) -> Option<ModuleEvent> {
+    let base = memory.read_va(at.wrapping_add(entry::BASE)).ok()?;
+    let size = memory.read_u32(at.wrapping_add(entry::SIZE)).ok()?;
+    let text =
+        |offset: u64| crate::guest::read_unicode_string(memory, at.wrapping_add(offset)).ok();
+    Some(ModuleEvent {
+        name: text(entry::NAME)?,
+        path: text(entry::PATH).unwrap_or_default(),
+        base,
+        end: base.wrapping_add(size.into()),
+    })
+}
+
+/// Has the guest go on, from the start of the search for a handler, as if one had been found that takes the
+/// exception for handled. `false` if it does not stand there.
+pub(super) fn leave_search(lab: &mut Lab) -> Result<bool, SessionError> {
+    let mut registers = lab.machine().registers();
+    if lab.kernel_symbol(DISPATCH) != Some(registers.rip()) {
+        return Ok(false);
+    }
+    let stack = registers.get(Gpr::Rsp);
+    let back = lab.machine().read_u64(Va(stack))?;
+    registers.set(Gpr::Rax, 1);
+    registers.set(Gpr::Rsp, stack.wrapping_add(8));
+    registers.rip = back;
+    lab.machine_mut().set_registers(&registers)?;
+    Ok(true)
 }

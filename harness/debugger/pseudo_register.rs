@@ -3,7 +3,9 @@
 //! | name | value |
 //! |---|---|
 //! | `$ip`, `$scopeip` | the instruction pointer |
-//! | `$eventip` | the same at the last stop |
+//! | `$eventip`, `$previp` | the same at the last event, and at the one before: stops, and each step |
+//! | `$ea`, `$ea2` | the effective addresses of the instruction that was executed last, if that was a step |
+//! | `$frame` | the number of the frame that `.frame` has chosen |
 //! | `$ra` | the address that the current function returns to, by the unwinder |
 //! | `$retreg`, `$retreg64`, `$csp` | RAX, RAX, RSP |
 //! | `$thread`, `$proc`, `$teb`, `$peb` | `_ETHREAD`, `_EPROCESS`, `_TEB` and `_PEB` |
@@ -17,8 +19,10 @@
 //! | `$exr_code`, `$exr_chance`, `$exr_numparams`, `$exr_param0` to `14` | the exception that stopped the guest |
 //! | `$t0` to `$t19` | the user's own |
 //!
-//! Not there are `$ea` and `$ea2`, `$previp`, `$relip`, `$dbgtime`, `$callret`, and what the manual
-//! leaves without a word.
+//! An instruction without an effective address makes `$ea` an error, as the manual says. So does any way to
+//! go on but a step: which instruction was the last is not known then.
+//!
+//! Not there are `$relip`, `$dbgtime`, `$callret`, and what the manual leaves without a word.
 
 use super::exception::EXCEPTION_PARAMETERS;
 use super::expression::entry_point;
@@ -80,6 +84,10 @@ impl Session {
             "$eventip" => self
                 .last_stop()
                 .map_or(registers().rip, |stop| stop.address.0),
+            "$previp" => self.control.previous_event?.0,
+            "$ea" => self.control.effective.first()?.0,
+            "$ea2" => self.control.effective.get(1)?.0,
+            "$frame" => self.control.frame as u64,
             "$ra" => self.stack(1).frames.first()?.return_address.0,
             "$retreg" | "$retreg64" => registers().get(Gpr::Rax),
             "$csp" => self.stack_pointer(),
@@ -234,6 +242,46 @@ mod tests {
         ] {
             assert_eq!(user_register(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn steps_have_effective_addresses() {
+        let mut session = Session::new(Lab::builder().build().unwrap());
+        assert_eq!(session.value_of("$ea"), None);
+        // mov rax, [rsp + 8]; movsb; nop
+        let code = "eb nt!ExAllocatePoolWithTag 48 8b 44 24 08 a4 90";
+        session
+            .execute(&format!("{code}; g nt!ExAllocatePoolWithTag"))
+            .unwrap();
+        let stack = session.value_of("rsp").unwrap();
+        session.execute("r rsi=@rsp, rdi=@rsp+10; t").unwrap();
+        assert_eq!(session.value_of("$ea"), Some(stack + 8));
+        assert_eq!(session.value_of("$ea2"), None);
+        session.execute("t").unwrap();
+        assert_eq!(session.value_of("$ea"), Some(stack + 0x10));
+        assert_eq!(session.value_of("$EA2"), Some(stack));
+        session.execute("p").unwrap();
+        assert_eq!(session.value_of("$ea"), None);
+        let error = session.execute("? @$ea").unwrap_err();
+        assert_eq!(error.to_string(), "Bad register error at '@$ea'");
+    }
+
+    #[test]
+    fn events_and_frames_are_remembered() {
+        let mut session = Session::new(Lab::builder().build().unwrap());
+        let first = session.value_of("rip").unwrap();
+        assert_eq!(session.value_of("$previp"), None);
+        session.execute("g nt!NtClose").unwrap();
+        assert_eq!(session.value_of("$previp"), Some(first));
+        let second = session.value_of("rip").unwrap();
+        session.execute("t 2").unwrap();
+        let previous = session.value_of("$previp").unwrap();
+        assert_eq!(Va(previous), session.instruction(Va(second)).next_address());
+        assert_eq!(session.value_of("$frame"), Some(0));
+        session.execute(".frame 2").unwrap();
+        assert_eq!(session.value_of("$frame"), Some(2));
+        session.execute("t").unwrap();
+        assert_eq!(session.value_of("$frame"), Some(0));
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! Requests of the program's, made in a session: what stops one is the session's last stop.
 
-use super::session::Session;
+use super::event::{Event, event_at, is_watched, leave_search};
+use super::session::{Session, SessionError};
+use crate::address::Va;
+use crate::guest::passing::Passing;
 use crate::guest::{DriverCallError, Lab, Request, RequestError, Response};
+use crate::machine::Exit;
+use std::sync::{Arc, Mutex, PoisonError};
 
 impl Session {
     /// Has the program make a request, as [`Lab::request`] does. What stops it (a break instruction, a
     /// breakpoint, a bug check) is the session's last stop: look at it, and go on with
-    /// [`resume_request`](Session::resume_request). A breakpoint's commands are not executed.
+    /// [`resume_request`](Session::resume_request). So is an exception or a module that a filter stops at
+    /// (`sxe`); those that are only told of are passed. Commands of breakpoints and filters are not executed.
     ///
     /// # Errors
     /// As for [`Lab::request`].
@@ -25,9 +31,8 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn request(&mut self, request: &Request<'_>) -> Result<Response, RequestError> {
-        let answer = self.lab_mut().request(request);
-        self.note_request(&answer, |error| error.stopped().map(|stopped| stopped.exit));
-        answer
+        let stopped = |error: &RequestError| error.stopped().map(|stopped| stopped.exit);
+        self.with_events(|lab| lab.request(request), stopped)
     }
 
     /// Goes on with a request that something has stopped, as [`Lab::resume_request`] does.
@@ -42,9 +47,8 @@ impl Session {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn resume_request(&mut self) -> Result<Response, RequestError> {
-        let answer = self.lab_mut().resume_request();
-        self.note_request(&answer, |error| error.stopped().map(|stopped| stopped.exit));
-        answer
+        let stopped = |error: &RequestError| error.stopped().map(|stopped| stopped.exit);
+        self.with_events(Lab::resume_request, stopped)
     }
 
     /// Does something to the driver or its devices, such as [`Lab::unload_driver`].
@@ -63,27 +67,81 @@ impl Session {
         &mut self,
         act: impl FnOnce(&mut Lab) -> Result<T, DriverCallError>,
     ) -> Result<T, DriverCallError> {
-        let answer = act(self.lab_mut());
-        self.note_request(&answer, |error| match error {
+        self.with_events(act, |error| match error {
             DriverCallError::Request(error) => error.stopped().map(|stopped| stopped.exit),
             _ => None,
-        });
-        answer
+        })
     }
 
-    fn note_request<T, E>(
+    /// Does something that the guest runs for, with a look at its exceptions and modules as the filters say.
+    /// `stopped` is what has stopped it.
+    fn with_events<T, E: From<RequestError>>(
         &mut self,
-        answer: &Result<T, E>,
-        exit: impl FnOnce(&E) -> Option<crate::machine::Exit>,
-    ) {
+        act: impl FnOnce(&mut Lab) -> Result<T, E>,
+        stopped: impl FnOnce(&E) -> Option<Exit>,
+    ) -> Result<T, E> {
+        if self.control.event.take().is_some_and(|event| event.handled) {
+            match leave_search(&mut self.lab) {
+                Err(SessionError::Engine(error)) => return Err(RequestError::from(error).into()),
+                Err(SessionError::Memory(fault)) => return Err(RequestError::from(fault).into()),
+                Err(SessionError::TooManyBreakpoints) | Ok(_) => {}
+            }
+        }
+        let watched = self.watch_events().map_err(RequestError::from)?;
+        let found = Arc::new(Mutex::new(None));
+        if self.control.filters.are_set() {
+            let passing = self.passing(found.clone());
+            self.lab.set_passing(Some(passing));
+        }
+        let answer = act(&mut self.lab);
+        self.lab.set_passing(None);
+        self.unwatch_events(watched).map_err(RequestError::from)?;
         self.control.forget_stop();
+        self.control.event = found.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.modules = self.lab().modules();
-        match answer.as_ref().err().and_then(exit) {
+        match answer.as_ref().err().and_then(stopped) {
             Some(exit) => {
                 self.note_stop(exit);
             }
             // It stands at the program's break instruction.
             None => self.stopped_at = Some(self.lab.machine().registers().rip()),
         }
+        answer
+    }
+
+    /// Who has the guest go on behind events that do not stop it; the one that does is put in `found`.
+    fn passing(&self, found: Arc<Mutex<Option<Event>>>) -> Passing {
+        let filters = self.control.filters.clone();
+        let breakpoints: Vec<Va> = self.breakpoints.iter().map(|one| one.address).collect();
+        Passing(Box::new(move |lab, exit| {
+            let hit = matches!(exit, Exit::HardcodedBreakpoint { .. });
+            let here = lab.machine().registers().rip();
+            // the program's prompt, and the end of what a kernel's thread does for the lab
+            let own = lab.machine().privilege_level() == 3
+                || lab.kernel_symbol("ExpDebuggerWorkDone") == Some(here);
+            if hit && own {
+                return Ok(false);
+            }
+            let Some(event) = event_at(lab, &filters, exit) else {
+                let at_place = matches!(exit, Exit::Breakpoint { .. }) && is_watched(lab, here);
+                return Ok(at_place && !breakpoints.contains(&here));
+            };
+            if event.breaks {
+                *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+                return Ok(false);
+            }
+            if hit {
+                let mut registers = lab.machine().registers();
+                registers.rip = registers.rip.wrapping_add(1);
+                lab.machine_mut().set_registers(&registers)?;
+            } else if event.handled {
+                match leave_search(lab) {
+                    Err(SessionError::Engine(error)) => return Err(error),
+                    Err(_) => return Ok(false),
+                    Ok(_) => {}
+                }
+            }
+            Ok(!breakpoints.contains(&here) || hit)
+        }))
     }
 }

@@ -13,7 +13,7 @@ use crate::disasm::{Disassembler, Instruction, MAX_INSTRUCTION_LENGTH};
 use crate::guest::{Lab, ModuleImages};
 use crate::machine::{EngineError, Exit};
 use crate::memory::{MemoryFault, ReadMemory, WriteMemory};
-use crate::registers::{Gpr, Registers};
+use crate::registers::Registers;
 use crate::stack::walk::walk;
 use crate::symbols::Modules;
 use std::sync::Arc;
@@ -24,9 +24,6 @@ pub const DEFAULT_BUDGET: u64 = 1 << 31;
 /// What a stop that a breakpoint's commands go on from takes of the budget, on top of the code
 /// retired: so their number, and what they print, has an end too.
 pub const STOP_WORK: u64 = 1 << 13;
-/// The statuses that a kernel breaks with (`DBG_STATUS_*`, ntddk.h).
-const STATUS_CONTROL_C: u64 = 1;
-const STATUS_FATAL: u64 = 4;
 
 /// A session could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +124,10 @@ impl Session {
     pub fn new(lab: Lab) -> Session {
         let modules = lab.modules();
         let stopped_at = Some(lab.machine().registers().rip());
+        let control = Control {
+            event_at: stopped_at,
+            ..Control::default()
+        };
         let mut breakpoints = Breakpoints::default();
         for address in lab.machine().breakpoints() {
             // One more than there can be is the machine's alone.
@@ -136,7 +137,7 @@ impl Session {
             lab,
             modules,
             breakpoints,
-            control: Control::default(),
+            control,
             stopped_at,
             last_stop: None,
             forced_break: false,
@@ -363,6 +364,8 @@ impl Session {
         if let StopReason::Exception { record, .. } = &reason {
             address = record.address;
         }
+        let before = self.control.event_at.replace(address);
+        self.control.previous_event = before;
         let stop = Stop {
             reason,
             address,
@@ -397,18 +400,7 @@ impl Session {
             return StopReason::UnprovidedFunction(Box::new(used));
         }
         match exit {
-            Exit::HardcodedBreakpoint { .. } => {
-                let status_break = self.lab.kernel_symbol("RtlpBreakWithStatusInstruction");
-                let status = self.lab.machine().registers().get(Gpr::Rcx) & 0xffff_ffff;
-                match status {
-                    STATUS_CONTROL_C if status_break == Some(address) => StopReason::BreakIn,
-                    STATUS_FATAL if status_break == Some(address) => self
-                        .lab
-                        .bug_check()
-                        .map_or(StopReason::BreakInstruction, StopReason::BugCheck),
-                    _ => StopReason::BreakInstruction,
-                }
-            }
+            Exit::HardcodedBreakpoint { .. } => StopReason::of_break_instruction(&self.lab),
             Exit::Breakpoint { .. } => match self.breakpoints.at(address) {
                 Some(breakpoint) if !self.forced_break => StopReason::Breakpoint {
                     number: breakpoint.number,

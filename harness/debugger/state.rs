@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub register_mask: u32,
     /// The last display command's name, which `d` repeats.
     pub display: &'static str,
+    /// The last command's name that wrote to memory, which `e` repeats.
+    pub enter: &'static str,
     /// The places that a search with the flag `s` has saved.
     pub saved_hits: Vec<Va>,
     /// Where PDBs are looked for.
@@ -61,6 +63,7 @@ impl Default for State {
             radix: 16,
             register_mask: register_mask::DEFAULT,
             display: "db",
+            enter: "eb",
             saved_hits: Vec::new(),
             symbol_path: SymbolPath::default(),
             scripting: Scripting::default(),

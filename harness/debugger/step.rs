@@ -10,7 +10,10 @@ use super::session::{Session, SessionError};
 use super::steps::{Steps, is_stepped_over};
 use super::stop::Stop;
 use crate::address::Va;
+use crate::disasm::{MAX_INSTRUCTION_LENGTH, effective_addresses};
 use crate::machine::{Exit, Stepped};
+use crate::memory::ReadMemory;
+use crate::registers::Registers;
 
 /// What a step takes of the budget on top of the code retired, so that no number of them takes for
 /// ever: a step takes the host some microseconds.
@@ -114,6 +117,7 @@ impl Session {
             self.handle_exception()?;
         }
         self.control.stepped_onto = false;
+        self.control.effective.clear();
         self.next_listing = None;
         self.forced_break = false;
         self.start_printing();
@@ -213,8 +217,27 @@ impl Session {
             *under_way = Some(end);
             return self.run_to(&[end]);
         }
+        let addresses = self.effective_addresses(&registers);
         let exit = self.take_instruction()?;
+        let executed = matches!(
+            exit,
+            Exit::Step | Exit::Breakpoint { .. } | Exit::DataBreakpoint { .. }
+        );
+        if executed && !self.forced_break {
+            self.control.effective = addresses;
+        }
         Ok(self.step_onto(exit))
+    }
+
+    /// The effective addresses of the instruction that is next.
+    fn effective_addresses(&self, registers: &Registers) -> Vec<Va> {
+        const FS_BASE: u32 = 0xc000_0100;
+        let machine = self.lab.machine();
+        let fs = machine.read_msr(FS_BASE).unwrap_or(0);
+        let mut code = [0; MAX_INSTRUCTION_LENGTH];
+        let length = machine.read_partial(registers.rip(), &mut code);
+        let bases = [Va(fs), machine.gs_base()];
+        effective_addresses(registers.rip(), &code[..length], registers, bases)
     }
 
     /// What a breakpoint at a step's end makes of it. It is not counted, and its commands are not

@@ -2,8 +2,13 @@
 
 use super::exception::ExceptionRecord;
 use crate::address::Va;
-use crate::guest::{BugCheck, UnprovidedUse};
+use crate::guest::{BugCheck, Lab, UnprovidedUse};
 use crate::machine::Fault;
+use crate::registers::Gpr;
+
+/// The statuses that a kernel breaks with (`DBG_STATUS_*`, ntddk.h).
+const STATUS_CONTROL_C: u64 = 1;
+const STATUS_FATAL: u64 = 4;
 
 /// A module that comes or goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +69,24 @@ pub enum StopReason {
     },
     /// The processor emulator gave up; the text is its own.
     Engine(&'static str),
+}
+
+impl StopReason {
+    /// Why the guest stands at a break instruction of its own.
+    pub(super) fn of_break_instruction(lab: &Lab) -> StopReason {
+        let registers = lab.machine().registers();
+        let status_break = lab.kernel_symbol("RtlpBreakWithStatusInstruction");
+        if status_break != Some(registers.rip()) {
+            return StopReason::BreakInstruction;
+        }
+        match registers.get(Gpr::Rcx) & 0xffff_ffff {
+            STATUS_CONTROL_C => StopReason::BreakIn,
+            STATUS_FATAL => lab
+                .bug_check()
+                .map_or(StopReason::BreakInstruction, StopReason::BugCheck),
+            _ => StopReason::BreakInstruction,
+        }
+    }
 }
 
 /// A stop: why, where and when.

@@ -58,6 +58,7 @@ impl Booted {
             bases: Arc::new(bases),
             imports: Arc::new(imports),
             refusal: None,
+            passing: None,
         };
         if let Some(make) = watch {
             let (watcher, points) = make.make(&lab);

@@ -24,6 +24,7 @@ mod make_watcher;
 mod module_list;
 pub mod objects;
 mod outstanding;
+pub(crate) mod passing;
 mod places;
 pub mod pool;
 mod processor;

@@ -62,6 +62,7 @@ impl SavedLab {
             bases: Arc::clone(&self.bases),
             imports: Arc::clone(&self.imports),
             refusal: None,
+            passing: None,
         })
     }
 

@@ -2,12 +2,25 @@
 //! `POOLHIT_REWRITE=1 cargo test --test command_pages` writes what is printed into the pages, which are the
 //! documentation of the commands' modules, and, once that is compiled, all pages into docs/commands.md.
 
-use poolhit::commands::names;
 use poolhit::commands::pages::{Page, page, pages, reference};
-use poolhit::transcript::{REWRITE, Transcript};
+use poolhit::commands::{name_of, names};
+use poolhit::debugger::command_line::commands;
+use poolhit::transcript::{PlayedStep, REWRITE, Transcript};
 use poolhit::{Lab, Session};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The pages of commands that print nothing themselves: their examples show it by another command.
+const SILENT: [&str; 8] = [
+    "break_on_access.rs",
+    "change_breakpoints.rs",
+    "enter.rs",
+    "fill.rs",
+    "move_memory.rs",
+    "quit.rs",
+    "renumber_breakpoints.rs",
+    "set_breakpoint.rs",
+];
 
 fn rewrites() -> bool {
     std::env::var_os(REWRITE).is_some_and(|value| value == "1")
@@ -80,6 +93,25 @@ fn every_page_has_an_example_that_is_what_is_printed() {
         for step in played.steps.iter().filter(|step| step.failed) {
             // what `.catch` does, and what there is before a bug check, is shown, too
             wrong.push(format!("{}: {step}", page.file));
+        }
+        let shows = |step: &&PlayedStep| {
+            let Ok(mut commands) = commands(&step.command) else {
+                return false;
+            };
+            let own = |command| name_of(command).is_some_and(|name| page.names.contains(&name));
+            !step.output.trim().is_empty() && commands.all(own)
+        };
+        let silent = !played.steps.iter().any(|step| shows(&step));
+        if silent != SILENT.contains(&page.file) {
+            wrong.push(format!(
+                "{}: {} an example that shows what the command prints",
+                page.file,
+                if silent {
+                    "wants"
+                } else {
+                    "is listed, and has"
+                }
+            ));
         }
         let printed = trimmed(&played.to_string());
         if printed != example && rewrites() {

@@ -204,6 +204,11 @@ fn command(random: &mut Random, depth: usize) -> String {
     text
 }
 
+/// One command with some arguments.
+pub fn single(random: &mut Random) -> String {
+    command(random, 0)
+}
+
 /// A line that the language has, or nearly.
 pub fn grammatical(random: &mut Random) -> String {
     let line = block(random, 3);
@@ -226,8 +231,10 @@ pub fn changes_nothing(line: &str) -> bool {
         .next()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    let goes = ["g", "t", "p", "x", "y", "j", "z"]
+    let goes = ["g", "t", "p", "j", "z"]
         .iter()
         .any(|start| name.starts_with(start));
-    one && !goes && !name.starts_with("!for")
+    // aliases that other lines make
+    let alias = matches!(name.as_str(), "x" | "y");
+    one && !goes && !alias && !name.starts_with("!for")
 }

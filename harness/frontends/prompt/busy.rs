@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Takes the cursor to the start of the line, and what is on it away.
 const CLEAR: &str = "\r\x1b[K";
+/// Has what is behind the last column stay there, and not go on in the next row (DECAWM): of two rows only
+/// the last could be taken away. However wide the terminal is by then, the line is one row.
+const ONE_ROW: &str = "\x1b[?7l";
+const MANY_ROWS: &str = "\x1b[?7h";
 
 /// Whether the line is shown.
 #[derive(Clone, Debug)]
@@ -29,7 +33,7 @@ impl Busy {
         move |progress| {
             if busy.terminal {
                 busy.shown.store(true, Ordering::Relaxed);
-                eprint!("{CLEAR}{}", line(progress));
+                eprint!("{CLEAR}{ONE_ROW}{}{MANY_ROWS}", line(progress));
                 let _ = io::stderr().flush();
             }
         }

@@ -1,6 +1,6 @@
 //! What may stand in place of the word that is being typed.
 
-use crate::commands::names;
+use crate::commands::{name_of, names};
 use crate::debugger::Session;
 use crate::debugger::register_name::gpr_names;
 use crate::symbols::Modules;
@@ -44,8 +44,12 @@ impl Words {
 const REGISTERS: [&str; 10] = [
     "rip", "efl", "cr0", "cr2", "cr3", "cr4", "cr8", "gdtr", "idtr", "mxcsr",
 ];
-const PSEUDO_REGISTERS: [&str; 15] = [
+const PSEUDO_REGISTERS: [&str; 19] = [
     "$ip",
+    "$ea",
+    "$ea2",
+    "$frame",
+    "$previp",
     "$ra",
     "$retreg",
     "$csp",
@@ -88,7 +92,7 @@ pub fn complete(words: &Words, line: &str, position: usize) -> (usize, Vec<Strin
     let Some(typed) = line.get(..position) else {
         return (0, Vec::new());
     };
-    let command_at = typed.rfind([';', '{']).map_or(0, |at| at + 1);
+    let command_at = command_start(typed);
     let command = typed[command_at..].trim_start();
     let command_at = typed.len() - command.len();
     if let Some(name) = WITH_FILE.iter().find(|name| command.starts_with(**name)) {
@@ -111,7 +115,15 @@ pub fn complete(words: &Words, line: &str, position: usize) -> (usize, Vec<Strin
         let registers = general.chain(REGISTERS).chain(PSEUDO_REGISTERS);
         registers.map(|name| format!("@{name}")).collect()
     } else if let Some((module, symbol)) = word.split_once('!') {
-        symbols(words, module, symbol)
+        let mut found = symbols(words, module, symbol);
+        if is_display_type(command) {
+            found.extend(types(words, Some(module), symbol));
+        }
+        found
+    } else if is_display_type(command) && !word.is_empty() {
+        let mut found = types(words, None, word);
+        found.extend(words.modules.iter().map(|module| module.name().to_string()));
+        found
     } else {
         let modules = words.modules.iter().map(|module| module.name().to_string());
         modules.chain(words.aliases.iter().cloned()).collect()
@@ -121,6 +133,64 @@ pub fn complete(words: &Words, line: &str, position: usize) -> (usize, Vec<Strin
     found.dedup();
     found.truncate(MOST);
     (word_at, found)
+}
+
+/// The commands that take commands in double quotes.
+const WITH_COMMANDS: [&str; 21] = [
+    "ba", "bm", "bp", "bu", "p", "pa", "pc", "pct", "ph", "pt", "sxd", "sxe", "sxi", "sxn", "t",
+    "ta", "tb", "tc", "tct", "th", "tt",
+];
+
+/// Where the command starts that is being typed: behind the last one, the start of a block, or the quote in front
+/// of the commands that a breakpoint, a step or an event is to execute.
+fn command_start(typed: &str) -> usize {
+    let start = typed.rfind([';', '{', '}']).map_or(0, |at| at + 1);
+    let command = &typed[start..];
+    let name = name_of(command.trim_start());
+    let quote = match name {
+        Some(name) if WITH_COMMANDS.contains(&name) => '"',
+        Some("j") => '\'',
+        _ => return start,
+    };
+    let mut quotes = command.match_indices(quote);
+    let opens = command.matches(quote).count() % 2 == 1;
+    match quotes.next_back() {
+        Some((at, _)) if opens => {
+            let inside = start + at + 1;
+            inside + command_start(&typed[inside..])
+        }
+        _ => start,
+    }
+}
+
+/// Whether the command is `dt`, whose words are types.
+fn is_display_type(command: &str) -> bool {
+    let behind = command.get(2..).unwrap_or_default();
+    command
+        .get(..2)
+        .is_some_and(|name| name.eq_ignore_ascii_case("dt"))
+        && behind.starts_with(char::is_whitespace)
+}
+
+/// The types that start so, of a module or of all.
+fn types(words: &Words, module: Option<&str>, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for one in words.modules.iter() {
+        let named = module.is_none_or(|name| name.eq_ignore_ascii_case(one.name()));
+        if !named || prefix.contains(['*', '?', '[', '#']) {
+            continue;
+        }
+        let pattern = format!("{prefix}*");
+        let fitting = one.types().matching(&pattern);
+        let names = fitting.map(|ty| ty.name().trim_end().to_string());
+        // Names with spaces in them cannot be typed.
+        let names = names.filter(|name| !name.contains(char::is_whitespace));
+        found.extend(names.take(MOST).map(|name| match module {
+            Some(module) => format!("{module}!{name}"),
+            None => name,
+        }));
+    }
+    found
 }
 
 /// Whether a text starts with another, in either case.
@@ -206,6 +276,22 @@ mod tests {
         );
         check("u nobody!x", 2, &[]);
         check(".hh !poolv", 4, &["!poolval"]);
+        check("dt nt!_EPRO", 3, &["nt!_EPROCESS"]);
+        check("dt -r1 _driver_o", 7, &["_DRIVER_OBJECT"]);
+        check("k; DT NT!_KTHR", 6, &["NT!_KTHREAD"]);
+        check("dt myf", 3, &["myfault"]);
+        check("dc nt!_EPRO", 3, &[]);
+        check("dt nt!PoolHitT", 3, &["nt!PoolHitTag"]);
+        // in blocks and in the commands of breakpoints
+        check(".if (1) { k } .elsi", 14, &[".elsif"]);
+        check("bp nt!NtClose \"vertar", 15, &["vertarget"]);
+        check("bp nt!NtClose \"k; dt nt!_EPRO", 21, &["nt!_EPROCESS"]);
+        check("bp nt!NtClose \".if (1) { dc myf", 28, &["myfault"]);
+        check("sxe -c \"!poolf", 8, &["!poolfind"]);
+        check("bp nt \"bp nt \\\"vertar", 16, &["vertarget"]);
+        check("j (1) 'vertar", 7, &["vertarget"]);
+        check("bp nt \"k\" vertar", 11, &[]);
+        check(".echo \"vertar", 7, &[]);
         // A space may be more than one byte long.
         check("u\u{3000}myf", 4, &["myfault"]);
     }
