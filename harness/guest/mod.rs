@@ -56,10 +56,10 @@ pub use loaded::{Generation, ModuleImages, ModuleReader};
 pub use make_watcher::Watching;
 pub(crate) use module_list::read_unicode_string;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
-pub(crate) use outstanding::listed;
 pub use outstanding::{
     DeviceUse, OUTSTANDING_LIMIT, OutstandingRequest, UnloadedDriver, major_function_name,
 };
+pub(crate) use outstanding::{PACKET_TAG, listed};
 pub use providers::{ListedImport, list_imports};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
 pub use reload::Reloaded;
