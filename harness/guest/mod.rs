@@ -28,6 +28,7 @@ mod places;
 pub mod pool;
 mod processor;
 mod providers;
+mod registered;
 mod registry;
 mod reload;
 mod requests;
@@ -61,6 +62,7 @@ pub use outstanding::{
 };
 pub(crate) use outstanding::{PACKET_TAG, listed};
 pub use providers::{ListedImport, list_imports};
+pub use registered::{Registration, RegistrationKind};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
 pub use reload::Reloaded;
 pub use requests::{

@@ -2,10 +2,11 @@
 
 use poolhit::address::Va;
 use poolhit::debugger::{CallSite, CallStack};
-use poolhit::guest::BugCheck;
+use poolhit::guest::{BugCheck, RegistrationKind};
 use poolhit::leaks::{
-    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LiveBlock, Lost,
-    ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, RunStop, TagReport, Unload,
+    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LeftBehind, LiveBlock,
+    Lost, ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, RunStop, TagReport,
+    Unload,
 };
 use poolhit::report::leaks;
 use poolhit::stack::frame::FrameTrust;
@@ -126,6 +127,19 @@ fn with_names(names: &[impl AsRef<str>]) -> LeakReport {
                 address: Va(0x6000),
                 made: Some((3, u64::MAX)),
             }],
+        }],
+        left_behind: vec![LeftBehind {
+            kind: RegistrationKind::LockedPages,
+            object: Va(u64::MAX),
+            routine: Va(0x1000),
+            place: name(0),
+            source: Some(SourceLine {
+                file: name(1),
+                line: u32::MAX,
+                column: None,
+            }),
+            driver: name(0),
+            pages: u32::MAX,
         }],
         end: RunEnd::Stopped(Box::new(RunStop {
             reason: name(0),

@@ -22,7 +22,7 @@ use crate::address::Va;
 use crate::memory::ReadMemory;
 use crate::symbols::Modules;
 use crate::tag::Tag;
-use lists::Lists;
+pub(in crate::guest) use lists::Lists;
 use packet::Packet;
 use std::fmt;
 
