@@ -32,6 +32,7 @@
 mod account;
 mod bad_free;
 mod callers;
+mod counted;
 mod driver_set;
 mod end;
 mod error;

@@ -4,6 +4,7 @@
 use crate::guest::*;
 use poolhit::Lab;
 use poolhit::address::Va;
+use poolhit::guest::pool::PoolKind;
 use poolhit::guest::{OUTSTANDING_LIMIT, RegistrationKind as Kind};
 use poolhit::leaks::{LeakFilter, LeakReport, LeftBehind};
 use poolhit::memory::{ReadMemory, WriteMemory};
@@ -142,6 +143,42 @@ fn every_form_of_the_report_has_it() {
     assert_eq!(count(&filter(Some("iotest"), None)), 1);
     assert_eq!(count(&filter(Some("IOTEST.SYS"), None)), 1);
     assert_eq!(count(&filter(None, Some("Leak"))), 0);
+}
+
+/// Contiguous memory counts by its own size, with the driver's stack, as Windows counts it by a tag.
+#[test]
+fn contiguous_memory_is_in_the_ledger() {
+    const CONTIGUOUS: u32 = 24;
+    const CONTIGUOUS_FREED: u32 = 25;
+    let mut lab = tracked();
+    let block = leave(&mut lab, CONTIGUOUS);
+    leave(&mut lab, CONTIGUOUS_FREED);
+    let report = lab.leaks().unwrap();
+    let paths = report.paths.iter().filter(|path| path.tag == tag(b"Cont"));
+    let paths: Vec<_> = paths.collect();
+    let [leaked, freed] = paths[..] else {
+        panic!("{report}");
+    };
+    assert_eq!((leaked.leaked.blocks, leaked.leaked.bytes), (1, 0x5001));
+    assert_eq!(leaked.blocks[0].block, block);
+    assert_eq!(leaked.drivers, ["iotest"]);
+    let stack = leaked.stack.as_ref().unwrap();
+    let names: Vec<String> = stack.frames.iter().map(ToString::to_string).collect();
+    assert_eq!(names[0], "nt!ExInsertPoolTag");
+    assert!(
+        names[2].starts_with("nt!MmAllocateContiguousMemory"),
+        "{names:?}"
+    );
+    assert!(names[3].starts_with("iotest+"), "{names:?}");
+    let totals = &freed.account.totals;
+    assert_eq!((totals.allocations, totals.frees), (1, 1));
+    assert_eq!(totals.outstanding.bytes, 0);
+    // the guest's own counters say the same
+    let trackers = lab.pool().unwrap().trackers().unwrap();
+    let counted = trackers.iter().find(|one| one.tag == tag(b"Cont")).unwrap();
+    let counted = counted.in_pool(PoolKind::NonPaged);
+    assert_eq!((counted.outstanding(), counted.bytes), (1, 0x5001));
+    assert_eq!(report.bad_frees, []);
 }
 
 /// The guest's lists may be anything.

@@ -219,7 +219,7 @@ fn check(names: &[impl AsRef<str>]) {
     );
 
     let github = leaks::to_github(&report);
-    assert!(is_text(&github) && github.lines().count() == 3);
+    assert!(is_text(&github) && github.lines().count() == 4);
     let command = github.strip_prefix("::error ").unwrap();
     let (properties, _) = command.split_once("::").unwrap();
     assert!(!properties.contains(':'), "{properties}");
