@@ -36,7 +36,7 @@ impl BugCheck {
 
 /// The codes that the built-in kernel stops with, and those of drivers' and the pool's own errors,
 /// with their names in Microsoft's "Bug Check Code Reference"; by ascending code.
-const NAMES: [(u32, &str); 48] = [
+const NAMES: [(u32, &str); 49] = [
     (0x01, "APC_INDEX_MISMATCH"),
     (0x05, "INVALID_PROCESS_ATTACH_ATTEMPT"),
     (0x06, "INVALID_PROCESS_DETACH_ATTEMPT"),
@@ -76,6 +76,7 @@ const NAMES: [(u32, &str); 48] = [
     (0xc4, "DRIVER_VERIFIER_DETECTED_VIOLATION"),
     (0xc5, "DRIVER_CORRUPTED_EXPOOL"),
     (0xc7, "TIMER_OR_DPC_INVALID"),
+    (0xcb, "DRIVER_LEFT_LOCKED_PAGES_IN_PROCESS"),
     (
         0xce,
         "DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS",

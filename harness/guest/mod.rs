@@ -29,6 +29,7 @@ mod places;
 pub mod pool;
 mod processor;
 mod providers;
+mod registered;
 mod registry;
 mod reload;
 mod requests;
@@ -57,8 +58,10 @@ pub use loaded::{Generation, ModuleImages, ModuleReader};
 pub use make_watcher::Watching;
 pub(crate) use module_list::read_unicode_string;
 pub use module_list::{LIST_LIMIT, LoadedModule, loaded_modules};
+pub(crate) use outstanding::PACKET_TAG;
 pub use outstanding::{DeviceUse, OUTSTANDING_LIMIT, OutstandingRequest, UnloadedDriver};
 pub use providers::{ListedImport, list_imports};
+pub use registered::{Registration, RegistrationKind};
 pub use registry::{REGISTRY_LIMIT, RegistryError, RegistryValue};
 pub use reload::Reloaded;
 pub use requests::{

@@ -111,6 +111,7 @@ impl Lab {
             report.drivers.push(self.driver_without_calls());
         }
         report.requests = self.leaked_requests(tracker, filter);
+        report.left_behind = self.left_behind_of(filter);
         if let Some(check) = self.bug_check() {
             report.end = self.stopped_here("");
             let stack = report.end.stop().and_then(|stop| stop.stack.clone());

@@ -20,6 +20,9 @@
 //! A request that a driver never completes leaks, too: one that it has neither completed nor marked
 //! pending, and one that is pending still when the last handle to its file is closed.
 //!
+//! So does what a driver has with the kernel when it is unloaded: a timer that is set, a routine that is
+//! registered, pages that are locked ([`LeftBehind`]).
+//!
 //! What drivers leave in their lookaside lists is outstanding until the lists are deleted, and what
 //! the kernel allocates for a driver's calls (a device, a symbolic link) belongs to the driver, too.
 //!
@@ -29,6 +32,7 @@
 mod account;
 mod bad_free;
 mod callers;
+mod counted;
 mod driver_set;
 mod end;
 mod error;
@@ -38,6 +42,7 @@ mod key_map;
 mod lab;
 mod leaked;
 mod ledger;
+mod left_behind;
 mod limits;
 mod path;
 mod report;
@@ -55,6 +60,7 @@ pub use end::{RunEnd, RunStop};
 pub use error::LeakError;
 pub use growth::{Growth, WINDOWS};
 pub use ledger::Ledger;
+pub use left_behind::LeftBehind;
 pub use limits::{LedgerLimits, Lost};
 pub use path::{CallPath, LiveBlock, PoolCall, TagAccount};
 pub use report::{

@@ -7,6 +7,7 @@ use super::driver_set::DriverSet;
 use super::end::RunEnd;
 use super::growth::Growth;
 use super::ledger::Ledger;
+use super::left_behind::LeftBehind;
 use super::limits::Lost;
 use super::path::LiveBlock;
 use super::requests::RequestReport;
@@ -130,6 +131,8 @@ pub struct LeakReport {
     /// The requests that were made to a driver and that it will never complete, by kind. They are leaked,
     /// too, though none of their memory is the driver's.
     pub requests: Vec<RequestReport>,
+    /// What drivers that have been unloaded have with the kernel still. It is leaked, too.
+    pub left_behind: Vec<LeftBehind>,
     /// How the run ended.
     pub end: RunEnd,
     /// How many repetitions have been marked.
@@ -172,7 +175,8 @@ impl LeakReport {
         self.requests.iter().map(|kind| kind.count).sum()
     }
 
-    /// Whether no memory and no request has leaked, and nothing was freed that was not allocated. Of a run
+    /// Whether no memory and no request has leaked, nothing was left behind, and nothing was freed that was
+    /// not allocated. Of a run
     /// that was [stopped](LeakReport::end) that says nothing of what would have come.
     ///
     /// ```
@@ -181,7 +185,10 @@ impl LeakReport {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_clean(&self) -> bool {
-        self.leaked == Held::default() && self.bad_free_count == 0 && self.requests.is_empty()
+        self.leaked == Held::default()
+            && self.bad_free_count == 0
+            && self.requests.is_empty()
+            && self.left_behind.is_empty()
     }
 
     /// Whether all allocations are in it. Those that the ledger had no room for, and those that never
@@ -293,6 +300,7 @@ pub(super) fn report(
         paths,
         bad_free_count: ledger.bad_free_count(),
         requests: Vec::new(),
+        left_behind: Vec::new(),
         end: RunEnd::Complete,
         repeats: ledger.repeats(),
         calls: ledger.calls(),

@@ -3,13 +3,9 @@
 use super::report::{BLOCKS_LISTED, LeakFilter};
 use super::tracker::LeakTracker;
 use crate::address::{CodeAddress, Va};
-use crate::guest::{Lab, OutstandingRequest};
+use crate::guest::{Lab, OutstandingRequest, PACKET_TAG};
 use crate::symbols::{Modules, SourceLine};
-use crate::tag::Tag;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The tag of request packets.
-const IRP: Tag = Tag::from_bytes(*b"Irp ");
 
 /// Why a request counts as leaked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,12 +65,16 @@ impl Lab {
         tracker: &LeakTracker,
         filter: &LeakFilter,
     ) -> Vec<RequestReport> {
-        if filter.tags.as_ref().is_some_and(|tags| !tags.matches(IRP)) {
+        if filter
+            .tags
+            .as_ref()
+            .is_some_and(|tags| !tags.matches(PACKET_TAG))
+        {
             return Vec::new();
         }
         let ledger = tracker.ledger();
         let packets = ledger.live_blocks();
-        let packets = packets.filter(|block| ledger.paths()[block.path].tag == IRP);
+        let packets = packets.filter(|block| ledger.paths()[block.path].tag == PACKET_TAG);
         let made: BTreeMap<Va, (u64, u64)> = packets
             .map(|block| (block.block, (block.sequence, block.repeat)))
             .collect();

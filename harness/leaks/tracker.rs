@@ -1,6 +1,7 @@
 //! What tells a ledger of a guest's pool calls.
 
 use super::callers::{Caller, Callers, Driver};
+use super::counted::counted_sites;
 use super::driver_set::DriverSet;
 use super::ledger::Ledger;
 use super::limits::LedgerLimits;
@@ -44,7 +45,10 @@ pub struct LeakTracker {
 impl LeakTracker {
     /// One for a lab that has not run yet, and where it looks.
     pub(super) fn watching(lab: &Lab, limits: LedgerLimits) -> Watching {
-        let sites = pool_call_sites(lab);
+        let mut sites = pool_call_sites(lab);
+        if !sites.is_empty() {
+            sites.extend(counted_sites(lab));
+        }
         let points: Vec<Va> = sites.iter().map(|site| site.compare).collect();
         let tracker = LeakTracker {
             callers: Callers::new(&sites, lab.bases().kernel, lab.module_reader()),
@@ -56,7 +60,7 @@ impl LeakTracker {
         (Box::new(tracker), points)
     }
 
-    /// The places where the kernel's pool calls come by.
+    /// The places where the kernel's pool calls come by, and those where it counts contiguous memory.
     pub fn sites(&self) -> &[HitSite] {
         &self.sites
     }

@@ -40,6 +40,7 @@ pub const FILE_NAME: u32 = 0x80c;
 pub const DEVICE: u32 = 0x80d;
 pub const STATUS: u32 = 0x80e;
 pub const FORGET: u32 = 0x840;
+pub const LEAVE: u32 = 0x850;
 
 /// A control code of the driver's: `CTL_CODE(FILE_DEVICE_UNKNOWN, function, method, FILE_ANY_ACCESS)`.
 pub fn code(function: u32, method: u32) -> u32 {

@@ -5,6 +5,7 @@ mod device_stack;
 mod driver_life;
 mod files;
 mod guest;
+mod left_behind;
 mod lifetimes;
 mod lists;
 mod misuse;

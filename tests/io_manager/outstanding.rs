@@ -100,6 +100,23 @@ fn a_program_that_waits_is_told_for_what() {
     assert!(error.to_string().contains(&culprit.to_string()), "{error}");
 }
 
+/// The request that ends a file is on no list of the thread's.
+#[test]
+fn a_cleanup_that_never_ends_is_named() {
+    const NEXT_CLEANUP: u32 = 5;
+    let mut lab = tracked();
+    let handle = open(&mut lab, "IoTest");
+    forget(&mut lab, handle, NEXT_CLEANUP);
+    let error = lab.request(&Request::Close { handle }).unwrap_err();
+    let start = r"the program waits for what never comes: IRP_MJ_CLEANUP pending in iotest.sys (\Device\IoTest, ";
+    assert!(error.to_string().contains(start), "{error}");
+    let [culprit] = &error.stopped().unwrap().waits_for[..] else {
+        panic!("{error}");
+    };
+    assert!(culprit.is_file_end && culprit.major == 0x12);
+    assert_eq!(lab.leaks().unwrap().requests, []);
+}
+
 #[test]
 fn who_keeps_a_driver_is_named() {
     let mut lab = lab();

@@ -1,6 +1,7 @@
 //! Objects, names, handles, security, sections, and what drivers are told of processes. WDK: "Managing
 //! Kernel Objects", and the pages of the routines.
 
+mod beyond_ram;
 mod bug_checks;
 mod driver;
 mod executive;

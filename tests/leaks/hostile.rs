@@ -2,10 +2,11 @@
 
 use poolhit::address::Va;
 use poolhit::debugger::{CallSite, CallStack};
-use poolhit::guest::BugCheck;
+use poolhit::guest::{BugCheck, RegistrationKind};
 use poolhit::leaks::{
-    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LiveBlock, Lost,
-    ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, RunStop, TagReport, Unload,
+    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LeftBehind, LiveBlock,
+    Lost, ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, RunStop, TagReport,
+    Unload,
 };
 use poolhit::report::leaks;
 use poolhit::stack::frame::FrameTrust;
@@ -127,6 +128,19 @@ fn with_names(names: &[impl AsRef<str>]) -> LeakReport {
                 made: Some((3, u64::MAX)),
             }],
         }],
+        left_behind: vec![LeftBehind {
+            kind: RegistrationKind::LockedPages,
+            object: Va(u64::MAX),
+            routine: Va(0x1000),
+            place: name(0),
+            source: Some(SourceLine {
+                file: name(1),
+                line: u32::MAX,
+                column: None,
+            }),
+            driver: name(0),
+            pages: u32::MAX,
+        }],
         end: RunEnd::Stopped(Box::new(RunStop {
             reason: name(0),
             step: Some(name(1)),
@@ -205,7 +219,7 @@ fn check(names: &[impl AsRef<str>]) {
     );
 
     let github = leaks::to_github(&report);
-    assert!(is_text(&github) && github.lines().count() == 3);
+    assert!(is_text(&github) && github.lines().count() == 4);
     let command = github.strip_prefix("::error ").unwrap();
     let (properties, _) = command.split_once("::").unwrap();
     assert!(!properties.contains(':'), "{properties}");

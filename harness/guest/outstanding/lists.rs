@@ -19,7 +19,7 @@ const IRP_LIST: u64 = 0x3e8;
 const IRP_LINKS: u64 = 0x20;
 
 /// Follows lists; all of them together no further than the limit.
-pub(super) struct Lists<'a> {
+pub(in crate::guest) struct Lists<'a> {
     memory: &'a dyn ReadMemory,
     processes: Option<Va>,
     left: usize,
@@ -38,15 +38,22 @@ impl<'a> Lists<'a> {
     pub fn all_irps(&mut self) -> Vec<Va> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
+        for thread in self.threads() {
+            let irps = self.irps(thread);
+            found.extend(irps.into_iter().filter(|irp| seen.insert(*irp)));
+        }
+        found
+    }
+
+    /// The threads of all processes.
+    pub fn threads(&mut self) -> Vec<Va> {
+        let mut found = Vec::new();
         let Some(head) = self.processes else {
             return found;
         };
         for process in self.entries(head, ACTIVE_PROCESS_LINKS) {
             let threads = process.wrapping_add(THREAD_LIST_HEAD);
-            for thread in self.entries(threads, THREAD_LIST_ENTRY) {
-                let irps = self.irps(thread);
-                found.extend(irps.into_iter().filter(|irp| seen.insert(*irp)));
-            }
+            found.extend(self.entries(threads, THREAD_LIST_ENTRY));
         }
         found
     }
@@ -57,10 +64,31 @@ impl<'a> Lists<'a> {
     }
 
     /// The entries of a list, as far as the limit for all lists allows.
-    fn entries(&mut self, head: Va, links: u64) -> Vec<Va> {
+    pub fn entries(&mut self, head: Va, links: u64) -> Vec<Va> {
         let mut found = entries(self.memory, head, links).items;
         found.truncate(self.left);
         self.left -= found.len();
+        found
+    }
+
+    /// The entries of a list, those too that lie where nothing is any more: from both ends of it, each up to
+    /// the first of these.
+    pub fn entries_and_ends(&mut self, head: Va, links: u64) -> Vec<Va> {
+        const FORWARD: u64 = 0;
+        const BACKWARD: u64 = 8;
+        let mut seen = BTreeSet::from([head, Va(0)]);
+        let mut found = Vec::new();
+        for direction in [FORWARD, BACKWARD] {
+            let mut at = head;
+            while self.left > 0 {
+                match self.memory.read_va(at.wrapping_add(direction)) {
+                    Ok(next) if seen.insert(next) => at = next,
+                    _ => break,
+                }
+                self.left -= 1;
+                found.push(Va(at.0.wrapping_sub(links)));
+            }
+        }
         found
     }
 }

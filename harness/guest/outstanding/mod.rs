@@ -16,12 +16,18 @@ pub use unloaded::UnloadedDriver;
 
 use super::lab::Lab;
 use super::objects::{DriverObject, Irp, NamedObject, major_function_name};
+use super::pool::PoolKind;
 use crate::address::Va;
 use crate::memory::{MemoryFault, ReadMemory};
 use crate::symbols::Modules;
-use lists::Lists;
+use crate::tag::Tag;
+pub(in crate::guest) use lists::Lists;
 use std::fmt;
 
+/// The tag of the packets that `IoAllocateIrp` makes.
+pub(crate) const PACKET_TAG: Tag = Tag::from_bytes(*b"Irp ");
+/// The most pages of the pool that are searched for packets: 256 MiB.
+const POOL_PAGES: usize = 0x10000;
 /// `IRP_CLOSE_OPERATION` in `_IRP.Flags` (wdm.h).
 const CLOSE_OPERATION: u32 = 0x400;
 /// `_FILE_OBJECT.Type`, `Flags`, and of these `FO_CLEANUP_COMPLETE`.
@@ -161,10 +167,32 @@ impl Lab {
             .collect()
     }
 
-    /// The requests of the thread with this `_ETHREAD`, the newest first.
+    /// The requests of the thread with this `_ETHREAD`: in front the one that ends a file, if there is one,
+    /// for which the thread waits, and then those on its list, the newest first.
     pub(super) fn requests_of_thread(&self, thread: Va) -> Vec<OutstandingRequest> {
-        let irps = Lists::of(self).irps(thread);
-        self.requests_at(irps)
+        let mut found = self.requests_at(self.packets_in_pool());
+        found.retain(|request| request.is_file_end && request.thread == thread);
+        found.extend(self.requests_at(Lists::of(self).irps(thread)));
+        found
+    }
+
+    /// The packets in the pool, by the headers of its blocks: those too that are on no list.
+    fn packets_in_pool(&self) -> Vec<Va> {
+        let mut found = Vec::new();
+        let Ok(pool) = self.pool() else {
+            return found;
+        };
+        for base in pool.mapped_pages(PoolKind::NonPaged).take(POOL_PAGES) {
+            let Ok(page) = pool.page(base) else { continue };
+            if page.starts_with_block() {
+                let packets = page.headers().filter(|block| {
+                    block.is_allocated() && block.header.tag.unprotected() == PACKET_TAG
+                });
+                found.extend(packets.map(|block| block.contents()));
+            }
+        }
+        found.truncate(OUTSTANDING_LIMIT);
+        found
     }
 
     /// The thread that runs, if it does so in user mode: nothing of what it has asked for is being done on

@@ -55,7 +55,7 @@ impl Lab {
             let start = memory.read_va(entry.wrapping_add(START)).ok()?;
             let end = memory.read_va(entry.wrapping_add(END)).ok()?;
             let is_in = start <= address && address < end;
-            is_in.then_some((entry, address.0 - start.0))
+            is_in.then(|| (entry, address.0 - start.0))
         });
         let (entry, offset) = found.next()?;
         Some(UnloadedDriver {

@@ -123,8 +123,8 @@ pub struct Stopped {
     /// line says how many frames that are.
     /// A driver's frames have their source lines, if its PDB has them.
     pub stack: Vec<String>,
-    /// If the program waits: its requests that drivers have not completed, the newest first. Those that
-    /// end a file, `IRP_MJ_CLEANUP` and `IRP_MJ_CLOSE`, are on no list and not among them.
+    /// If the program waits: its requests that drivers have not completed, the `IRP_MJ_CLEANUP` or
+    /// `IRP_MJ_CLOSE` that it waits for in front, and then the newest.
     pub waits_for: Vec<OutstandingRequest>,
     /// If the kernel gave up over an address in a driver that has been unloaded: that one.
     pub unloaded: Option<UnloadedDriver>,

@@ -62,6 +62,7 @@ pub struct EngineState {
     skipped: u64,
     stopped_at: Option<u64>,
     block_ends: [u64; 2],
+    has_beyond: bool,
 }
 
 impl Engine {
@@ -118,6 +119,7 @@ impl Engine {
             skipped: state.skipped,
             stopped_at: self.stopped_at,
             block_ends: state.block_ends,
+            has_beyond: state.has_beyond,
         })
     }
 
@@ -139,7 +141,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let known = &self.uc.get_data().priority;
         let is_other = !Arc::ptr_eq(known, &saved.priority) && *known != saved.priority;
-        if is_other || self.has_hardware_breakpoints() {
+        let knows_more = self.has_beyond() && !saved.has_beyond;
+        if is_other || knows_more || self.has_hardware_breakpoints() {
             self.renew(gate, &saved.priority)?;
         }
         let code = &self.uc.get_data().translated;
@@ -156,6 +159,9 @@ impl Engine {
     }
 
     fn restore_registers(&mut self, saved: &EngineState) -> Result<(), EngineError> {
+        if saved.has_beyond {
+            self.map_beyond()?;
+        }
         saved.context.restore(&self.uc)?;
         saved.rare.write(&mut self.uc);
         self.stopped_at = saved.stopped_at;

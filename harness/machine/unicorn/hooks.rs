@@ -79,6 +79,8 @@ pub struct State {
     pub translated: PageSet,
     /// The engine has told of a translation.
     pub has_translated: bool,
+    /// The engine knows of the addresses behind the end of memory.
+    pub has_beyond: bool,
 }
 
 impl State {
@@ -116,6 +118,7 @@ impl State {
             panic: None,
             translated: PageSet::new(pages),
             has_translated: false,
+            has_beyond: false,
         }
     }
 

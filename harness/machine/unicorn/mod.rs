@@ -5,6 +5,7 @@
 //! everything above sees a plain processor.
 #![allow(unsafe_code)]
 
+mod beyond_ram;
 mod devices;
 mod engine_state;
 mod error;
@@ -170,7 +171,14 @@ impl Engine {
         state.block = 0..0;
         state.timer_fired = false;
         state.look_again();
-        let result = self.uc.emu_start(rip, 0, 0, 0);
+        let mut result = self.uc.emu_start(rip, 0, 0, 0);
+        while self.has_learnt_of_beyond(result) {
+            let state = self.uc.get_data();
+            if state.exit.is_some() || state.panic.is_some() {
+                break;
+            }
+            result = self.uc.emu_start(self.rip(), 0, 0, 0);
+        }
         if let Some(panic) = self.uc.get_data_mut().panic.take() {
             resume_unwind(panic);
         }

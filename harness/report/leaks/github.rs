@@ -5,6 +5,7 @@
 //! shows the error at the line that allocates.
 
 use super::end::why;
+use super::left_behind;
 use super::requests;
 use super::source_path::path_in;
 use super::text::{heading, summary, write_frames, write_path};
@@ -130,12 +131,21 @@ fn annotations(report: &LeakReport, root: Option<&str>) -> String {
         let _ = requests::write_kind(&mut message, kind);
         error(kind.source.as_ref(), root, &title, &message)
     });
-    let count = report.leaks().count() + report.requests.len() + usize::from(stop.is_some());
+    let left = report.left_behind.iter().map(|one| {
+        let title = format!("Left behind: {}", left_behind::heading(one));
+        let mut message = String::new();
+        let _ = left_behind::write_one(&mut message, one);
+        error(one.source.as_ref(), root, &title, &message)
+    });
+    let count = report.leaks().count()
+        + report.requests.len()
+        + report.left_behind.len()
+        + usize::from(stop.is_some());
     let shown = match count {
         0..=ANNOTATIONS => count,
         _ => ANNOTATIONS - 1,
     };
-    let all = stop.into_iter().chain(paths).chain(requests);
+    let all = stop.into_iter().chain(paths).chain(requests).chain(left);
     let mut out: String = all.take(shown).collect();
     if shown < count {
         out.push_str(&error(None, root, "Pool leaks", &summary(report)));

@@ -4,6 +4,7 @@
 use super::chart::chart;
 use super::end::write_end;
 use super::flame::to_flame_graph;
+use super::left_behind::write_left_behind;
 use super::markup::{Escaped, EscapedLine};
 use super::requests::{device, why};
 use super::text::{summary, write_frames, write_text};
@@ -48,6 +49,7 @@ pub fn to_html(report: &LeakReport) -> String {
     section(&mut page, "Stopped", &stopped(report));
     tags(&mut page, report);
     requests(&mut page, report);
+    section(&mut page, "Left behind", &left_behind(report));
     section(&mut page, "Bytes outstanding over time", &chart(report));
     if report.totals.outstanding != Held::default() {
         section(
@@ -72,6 +74,16 @@ pub fn to_html(report: &LeakReport) -> String {
 fn stopped(report: &LeakReport) -> String {
     let mut text = String::new();
     let _ = write_end(&mut text, report);
+    match text.trim_start() {
+        "" => String::new(),
+        text => format!("<pre>{}</pre>\n", escaped_lines(text)),
+    }
+}
+
+/// What drivers have left with the kernel.
+fn left_behind(report: &LeakReport) -> String {
+    let mut text = String::new();
+    let _ = write_left_behind(&mut text, report);
     match text.trim_start() {
         "" => String::new(),
         text => format!("<pre>{}</pre>\n", escaped_lines(text)),

@@ -9,8 +9,8 @@ use crate::address::Va;
 use crate::debugger::{CallSite, CallStack};
 use crate::guest::BugCheck;
 use crate::leaks::{
-    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LiveBlock, Lost,
-    ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, TagReport, Totals, Unload,
+    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LeftBehind, LiveBlock,
+    Lost, ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, TagReport, Totals, Unload,
 };
 use crate::report::json::JsonValue;
 
@@ -228,6 +228,29 @@ fn request(kind: &RequestReport) -> JsonValue {
     JsonValue::Object(keys)
 }
 
+fn left_behind(left: &LeftBehind) -> JsonValue {
+    let mut keys: Keys = vec![
+        ("kind", left.kind.key().into()),
+        ("driver", (&*left.driver).into()),
+        ("object", hex(left.object)),
+        ("undone_by", left.kind.undone_by().into()),
+    ];
+    if left.routine != Va(0) {
+        keys.push(("routine", hex(left.routine)));
+        keys.push(("place", (&*left.place).into()));
+    }
+    if let Some(source) = &left.source {
+        keys.push(("file", source.file.as_str().into()));
+        keys.push(("line", u64::from(source.line).into()));
+    }
+    if left.pages > 0 {
+        keys.push(("pages", u64::from(left.pages).into()));
+    }
+    let code = left.kind.bug_check().map(|(code, _)| u64::from(code));
+    keys.extend(code.map(|code| ("bug_check", code.into())));
+    JsonValue::Object(keys)
+}
+
 fn image(name: &str, file: &str, base: Va, size: u32) -> Keys {
     vec![
         ("name", name.into()),
@@ -285,6 +308,10 @@ pub fn to_json(report: &LeakReport) -> String {
         ("bad_frees", report.bad_frees.iter().map(bad_free).collect()),
         ("bad_free_count", report.bad_free_count.into()),
         ("requests", report.requests.iter().map(request).collect()),
+        (
+            "left_behind",
+            report.left_behind.iter().map(left_behind).collect(),
+        ),
         ("repeats", report.repeats.into()),
         ("pool_calls", report.calls.into()),
         ("work", report.work.into()),

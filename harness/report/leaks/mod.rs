@@ -28,6 +28,7 @@ mod folded;
 mod github;
 mod html;
 mod json;
+mod left_behind;
 mod markup;
 mod pprof;
 mod protobuf;

@@ -5,6 +5,7 @@
 //! Lines have at most 100 columns, but for long names.
 
 use super::end::{outcome, write_end};
+use super::left_behind::write_left_behind;
 use super::requests::write_requests;
 use super::words::{Number, clean, count, growth, held, short_growth, sizes, source};
 use crate::debugger::CallStack;
@@ -51,6 +52,7 @@ pub fn write_text(out: &mut dyn Write, report: &LeakReport) -> fmt::Result {
         write_path(out, path)?;
     }
     write_requests(out, report)?;
+    write_left_behind(out, report)?;
     for free in &report.bad_frees {
         write_bad_free(out, free)?;
     }
@@ -83,10 +85,7 @@ pub(super) fn summary(report: &LeakReport) -> String {
         }
         names => names.join(", "),
     };
-    let requests = match report.request_count() {
-        0 => None,
-        number => Some(count(number, "request")),
-    };
+    let requests = others(report);
     let leaked = match (ways, requests) {
         (0, None) => None,
         (0, Some(requests)) => Some(requests),
@@ -109,6 +108,22 @@ pub(super) fn summary(report: &LeakReport) -> String {
         (None, None, kept) => format!("{drivers}: nothing leaked; {} kept.", count(kept, "block")),
         (Some(leaked), Some(end), _) => format!("{drivers}: {end}; until then it leaks {leaked}."),
         (Some(leaked), None, _) => format!("{drivers} leaks {leaked}."),
+    }
+}
+
+/// What has leaked besides memory.
+fn others(report: &LeakReport) -> Option<String> {
+    let requests = match report.request_count() {
+        0 => None,
+        number => Some(count(number, "request")),
+    };
+    let left = match report.left_behind.len() {
+        0 => None,
+        number => Some(format!("{} left behind", count(number as u64, "thing"))),
+    };
+    match (requests, left) {
+        (Some(requests), Some(left)) => Some(format!("{requests}, and {left}")),
+        (requests, left) => requests.or(left),
     }
 }
 
