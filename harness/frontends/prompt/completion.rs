@@ -290,9 +290,9 @@ mod tests {
         check("bp nt!NtClose \"k; dt nt!_EPRO", 21, &["nt!_EPROCESS"]);
         check("bp nt!NtClose \".if (1) { dc myf", 28, &["myfault"]);
         check("sxe -c \"!poolf", 8, &["!poolfind"]);
-        check("bp nt \"bp nt \\\"vertar", 16, &["vertarget"]);
+        check("bp nt \"bp nt \\\"vertar", 15, &["vertarget"]);
         check("j (1) 'vertar", 7, &["vertarget"]);
-        check("bp nt \"k\" vertar", 11, &[]);
+        check("bp nt \"k\" vertar", 10, &[]);
         check(".echo \"vertar", 7, &[]);
         // A space may be more than one byte long.
         check("u\u{3000}myf", 4, &["myfault"]);
