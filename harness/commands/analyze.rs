@@ -3,7 +3,9 @@
 //!
 //! The layout is that of Windows 7's debuggers: "Using the !analyze Extension" in the manual has an example
 //! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
-//! database. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
+//! database. The order of the sections, and that addresses stand without a back-tick in them, is that of analyses of
+//! Windows 7 (w7forums.com, "BSODing lately"; sevenforums.com, "Random BSOD in every week") and of "ssmdrv+64e" for
+//! the lines behind `FOLLOWUP_IP`. `MachineOwner` is what debuggers say who know nobody else (triage.ini). The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
 //!
 //! ```text
 //! kd> ed nt!PoolHitTag 3261654c; g
@@ -22,6 +24,9 @@
 //! BugCheck 0, {0, 0, 0, 0}
 //!
 //! Probably caused by : myfault.sys ( myfault+1634 )
+//!
+//! Followup: MachineOwner
+//! ---------
 //!
 //! ```
 
@@ -46,6 +51,9 @@ const BANNER: &str = "\
 *******************************************************************************
 
 ";
+
+/// Who is to look at it.
+const OWNER: &str = "Followup: MachineOwner\n---------\n\n";
 
 pub(super) fn run(
     session: &mut Session,
@@ -129,6 +137,7 @@ fn write_short(session: &Session, analysis: &Analysis, out: &mut dyn Write) -> f
     if let Some(frame) = culprit(analysis) {
         let image = image_name(session, frame);
         writeln!(out, "Probably caused by : {image} ( {} )\n", near(frame))?;
+        out.write_str(OWNER)?;
     }
     Ok(())
 }
@@ -145,7 +154,11 @@ fn write_details(
             write_place(session, out, "FAULTING_IP", fault)?;
         }
         if let Some(at) = analysis.exception {
-            writeln!(out, "EXCEPTION_RECORD:  {at} -- (.exr {:#x})\n", at.0)?;
+            writeln!(
+                out,
+                "EXCEPTION_RECORD:  {:016x} -- (.exr {:#x})\n",
+                at.0, at.0
+            )?;
         }
         writeln!(out, "BUGCHECK_STR:  {:#X}\n", check.code)?;
     }
@@ -155,12 +168,12 @@ fn write_details(
     let command = match analysis.source {
         StackSource::Processor => "kb".to_string(),
         StackSource::TrapFrame(at) => {
-            writeln!(out, "TRAP_FRAME:  {at} -- (.trap {:#x})", at.0)?;
+            writeln!(out, "TRAP_FRAME:  {:016x} -- (.trap {:#x})", at.0, at.0)?;
             out.write_str(NOTE)?;
             format!(".trap {:#x} ; kb", at.0)
         }
         StackSource::Context(at) => {
-            writeln!(out, "CONTEXT:  {at} -- (.cxr {:#x})", at.0)?;
+            writeln!(out, "CONTEXT:  {:016x} -- (.cxr {:#x})", at.0, at.0)?;
             format!(".cxr {:#x} ; kb", at.0)
         }
     };
@@ -179,7 +192,11 @@ fn write_details(
     }
     if let Some(top) = analysis.stack.first() {
         let (from, to) = (top.site.return_address, top.site.address);
-        writeln!(out, "LAST_CONTROL_TRANSFER:  from {from} to {to}\n")?;
+        writeln!(
+            out,
+            "LAST_CONTROL_TRANSFER:  from {:016x} to {:016x}\n",
+            from.0, to.0
+        )?;
     }
     writeln!(out, "STACK_TEXT:  ")?;
     let columns = StackColumns {
@@ -195,9 +212,16 @@ fn write_details(
     let number = analysis.culprit.unwrap_or_default();
     writeln!(out, "SYMBOL_STACK_INDEX:  {number:x}\n")?;
     writeln!(out, "SYMBOL_NAME:  {}\n", near(frame))?;
+    writeln!(out, "FOLLOWUP_NAME:  MachineOwner\n")?;
     let module = frame.site.module.as_deref().unwrap_or("Unknown_Module");
     writeln!(out, "MODULE_NAME: {module}\n")?;
     writeln!(out, "IMAGE_NAME:  {}\n", image_name(session, frame))?;
+    let module = session.modules().containing(frame.site.address);
+    let stamp = module.and_then(|module| Some(module.image()?.timestamp()));
+    if let Some(stamp) = stamp {
+        writeln!(out, "DEBUG_FLR_IMAGE_TIMESTAMP:  {stamp:x}\n")?;
+    }
+    out.write_str(OWNER)?;
     Ok(())
 }
 

@@ -155,16 +155,15 @@ impl Request {
             return Ok(());
         }
         let mut ahead = arguments.clone();
-        self.next_address(session, arguments).or_else(|error| {
-            while !ahead.at_end() {
-                if let Err(error) = refuse_option(&mut ahead) {
-                    *arguments = ahead;
-                    return Err(error);
-                }
-                ahead.next_word();
+        let found = self.next_address(session, arguments);
+        while found.is_err() && !ahead.at_end() {
+            if let Err(error) = refuse_option(&mut ahead) {
+                *arguments = ahead;
+                return Err(error);
             }
-            Err(error)
-        })
+            ahead.next_word();
+        }
+        found
     }
 
     /// Reads an address: up to an option, which an expression would take for a subtraction.

@@ -3,7 +3,8 @@
 //! that frame: `r`, `k` and expressions are about it until the guest goes on. `gu` goes up from the frame.
 //!
 //! ".frame (Set Local Context)" in the debugger's manual has the rules, sessions published by their
-//! authors the row, and what is said of a frame that the stack does not have.
+//! authors the row, and what is said of a frame that the stack does not have ("Cannot find frame 0x5, previous scope
+//! unchanged" and the row that stays, in the samples of a tool that reads WinDbg's output).
 //! The forms with `=` are not there.
 //!
 //! ```text
