@@ -13,6 +13,7 @@ mod model;
 mod outstanding;
 mod pending;
 mod plug_and_play;
+mod raising;
 mod rules;
 mod services;
 mod stops;
