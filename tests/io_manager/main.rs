@@ -15,6 +15,7 @@ mod pending;
 mod plug_and_play;
 mod raising;
 mod rules;
+mod second;
 mod services;
 mod stops;
 mod structures;
