@@ -219,6 +219,7 @@ fn irp(thread: u64, current: (u8, u64), locations: Vec<StackLocation>) -> Irp {
         thread: Va(thread),
         current_location: current.0,
         current_address: Va(current.1),
+        original_file: Va(0),
         locations,
     }
 }

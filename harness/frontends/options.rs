@@ -129,6 +129,20 @@ impl DebugOptions {
         !self.ioctls.is_empty() || self.device.is_some() || self.unload
     }
 
+    /// What to say if the built-in program has nothing to do with the driver: it ends at once.
+    fn idle_program(&self, lab: &Lab) -> Option<String> {
+        const LINK: &str = r"\\.\Myfault";
+        let is_other = self.driver.is_some() && self.program.is_none() && !self.has_requests();
+        if !is_other || self.initial_break || lab.driver_links().iter().any(|link| link == LINK) {
+            return None;
+        }
+        let driver = lab.images().driver.name();
+        Some(format!(
+            "the built-in program opens {LINK}, which {driver} has not made: --ioctl makes requests of \
+             {driver}, --program FILE runs another program"
+        ))
+    }
+
     /// What the requester is to do.
     fn requests(&self, lab: &Lab) -> Vec<QueuedRequest> {
         let mut requests = Vec::new();
@@ -278,6 +292,11 @@ pub fn debug(
     }
     let mut session = attach(booted);
     session.set_symbol_path(options.symbol_path());
+    if session.last_stop().is_none()
+        && let Some(hint) = options.idle_program(session.lab())
+    {
+        complain(format_args!("{hint}"));
+    }
     if options.has_requests() && session.last_stop().is_none() {
         let requests = options.requests(session.lab());
         session.queue_requests(requests);
