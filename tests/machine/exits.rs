@@ -128,26 +128,36 @@ fn addresses_that_are_not_canonical_are_general_protection_faults() {
 }
 
 #[test]
-fn pages_behind_the_end_of_memory_are_an_exit_and_not_a_crash() {
+fn reads_behind_the_end_of_memory_give_ones() {
     for ring in [0, 3] {
         let mut code = start(ring);
         code.load(Gpr::Rax, BEYOND_MEMORY.0);
-        let at = code.here();
         code.put(&[0x48, 0x8b, 0x08]).int3(); // mov rcx, [rax]
         let mut machine = guest(ring, &code);
-        let exit = go(&mut machine);
-        assert!(matches!(exit, Exit::Engine(_) | Exit::Fault(_)), "{exit:?}");
-        assert_eq!(machine.registers().rip(), at);
+        assert!(matches!(go(&mut machine), Exit::HardcodedBreakpoint { .. }));
+        assert_eq!(machine.registers().get(Gpr::Rcx), u64::MAX, "ring {ring}");
+        assert_eq!(machine.privilege_level(), ring);
+        // A debugger sees nothing there.
         let reason = machine.read_u8(BEYOND_MEMORY).unwrap_err().reason;
         assert!(
             matches!(reason, FaultReason::OutsideRam { .. }),
             "{reason:?}"
         );
-        // Once the cause is gone, the guest goes on.
-        pass_bytes(&mut machine, 3);
-        assert!(matches!(go(&mut machine), Exit::HardcodedBreakpoint { .. }));
-        assert_eq!(machine.privilege_level(), ring);
     }
+}
+
+/// A breakpoint at the first use stops the guest there once.
+#[test]
+fn a_breakpoint_at_the_first_use_behind_memory_is_passed_once() {
+    let mut code = start(0);
+    code.load(Gpr::Rax, BEYOND_MEMORY.0);
+    let at = code.here();
+    code.put(&[0x48, 0x8b, 0x08]).int3(); // mov rcx, [rax]
+    let mut machine = guest(0, &code);
+    machine.set_breakpoint(at).unwrap();
+    assert_eq!(go(&mut machine), Exit::Breakpoint { address: at });
+    assert!(matches!(go(&mut machine), Exit::HardcodedBreakpoint { .. }));
+    assert_eq!(machine.registers().get(Gpr::Rcx), u64::MAX);
 }
 
 #[test]
