@@ -12,7 +12,7 @@
 //! kd> bp nt!NtClose; g
 //! Breakpoint 0 hit
 //! nt!NtClose:
-//! fffff800`01625290 56              push    rsi
+//! fffff800`01625910 56              push    rsi
 //! kd> .cxr
 //! Resetting default scope
 //! kd> .trap

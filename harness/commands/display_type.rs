@@ -20,8 +20,8 @@
 //! ```text
 //! kd> dt nt!_LIST_ENTRY nt!PsActiveProcessHead
 //!  [ 0xfffffa80`0003c7f8 - 0xfffffa80`0005ba88 ]
-//!    +0x000 Flink            : 0xfffffa80`0003c7f8 _LIST_ENTRY [ 0xfffffa80`0005ba88 - 0xfffff800`01668520 ]
-//!    +0x008 Blink            : 0xfffffa80`0005ba88 _LIST_ENTRY [ 0xfffff800`01668520 - 0xfffffa80`0003c7f8 ]
+//!    +0x000 Flink            : 0xfffffa80`0003c7f8 _LIST_ENTRY [ 0xfffffa80`0005ba88 - 0xfffff800`0166b560 ]
+//!    +0x008 Blink            : 0xfffffa80`0005ba88 _LIST_ENTRY [ 0xfffff800`0166b560 - 0xfffffa80`0003c7f8 ]
 //! ```
 
 use super::{ExecuteError, Flow};

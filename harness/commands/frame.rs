@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! kd> .frame 1
-//! 01 fffff880`02f6deb0 fffff800`0161de46 nt!PspStartInitialProcess+0xd1
+//! 01 fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
 //! ```
 
 use super::{ExecuteError, Flow, registers};

@@ -11,12 +11,12 @@
 //! ```text
 //! kd> uf nt!ExFreePool
 //! nt!ExFreePool:
-//! fffff800`016343c0 4883ec28        sub     rsp,28h
-//! fffff800`016343c4 31d2            xor     edx,edx
-//! fffff800`016343c6 e8c5b1fdff      call    nt!ExFreePoolWithTag (fffff800`0160f590)
-//! fffff800`016343cb 90              nop
-//! fffff800`016343cc 4883c428        add     rsp,28h
-//! fffff800`016343d0 c3              ret
+//! fffff800`01634d80 4883ec28        sub     rsp,28h
+//! fffff800`01634d84 31d2            xor     edx,edx
+//! fffff800`01634d86 e805a8fdff      call    nt!ExFreePoolWithTag (fffff800`0160f590)
+//! fffff800`01634d8b 90              nop
+//! fffff800`01634d8c 4883c428        add     rsp,28h
+//! fffff800`01634d90 c3              ret
 //! ```
 
 use super::unassemble::starts_symbol;

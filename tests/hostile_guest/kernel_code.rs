@@ -207,7 +207,7 @@ fn the_system_starts_without_a_driver_that_fails() {
     let error = builder.clone().build().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "hostile.sys is not loaded: its DriverEntry, or the kernel in front of it, said 0xc0000001"
+        "hostile.sys is not loaded: its DriverEntry, or the kernel in front of it, said 0xc0000001 STATUS_UNSUCCESSFUL"
     );
     // The program finds no device.
     let booted = builder.boot().unwrap();

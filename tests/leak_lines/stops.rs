@@ -33,7 +33,7 @@ fn stopped() -> (Lab, LeakReport, String) {
     // The report knows of a bug check without being told, but not what was being done.
     assert_eq!((own.bug_check, &own.stack), (told.bug_check, &told.stack));
     assert_eq!(own.step, None);
-    let step = "[[step]] 1 of repetition 1: ioctl 0x00222050 (4 bytes in, room for 0)";
+    let step = "step 1 of repetition 1: ioctl 0x00222050 (4 bytes in, room for 0)";
     assert_eq!(told.step.as_deref(), Some(step));
     (lab, report, error.to_string())
 }
