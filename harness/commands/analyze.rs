@@ -3,7 +3,8 @@
 //!
 //! The layout is that of Windows 7's debuggers: "Using the !analyze Extension" in the manual has an example
 //! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
-//! database. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
+//! database. With a context record the stack is the one there; with a trap frame alone it is the one that the bug
+//! check was made on, as in published analyses of bug checks A and D1 on Windows 7. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
 //!
 //! ```text
 //! kd> ed nt!PoolHitTag 3261654c; g
@@ -157,7 +158,7 @@ fn write_details(
         StackSource::TrapFrame(at) => {
             writeln!(out, "TRAP_FRAME:  {at} -- (.trap {:#x})", at.0)?;
             out.write_str(NOTE)?;
-            format!(".trap {:#x} ; kb", at.0)
+            "kb".to_string()
         }
         StackSource::Context(at) => {
             writeln!(out, "CONTEXT:  {at} -- (.cxr {:#x})", at.0)?;
@@ -179,7 +180,7 @@ fn write_details(
     }
     if let Some(top) = analysis.stack.first() {
         let (from, to) = (top.site.return_address, top.site.address);
-        writeln!(out, "LAST_CONTROL_TRANSFER:  from {from} to {to}\n")?;
+        writeln!(out, "LAST_CONTROL_TRANSFER:  from {:016x} to {:016x}\n", from.0, to.0)?;
     }
     writeln!(out, "STACK_TEXT:  ")?;
     let columns = StackColumns {

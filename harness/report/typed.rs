@@ -199,6 +199,7 @@ impl Listing<'_> {
                     _ => self.line(&text),
                 }
             }
+            (Shape::Array { element, count }, Some(at)) => self.top_array(ty, (element, count), at),
             (_, Some(at)) => {
                 let text = self.values.text(ty, at);
                 self.line(&text)
@@ -207,6 +208,23 @@ impl Listing<'_> {
                 let name = self.values.type_name(ty);
                 self.line(&name)
             }
+        }
+    }
+
+    /// A variable that is an array: its elements, each in full, or without `-a` and `-b` the first.
+    fn top_array(
+        &mut self,
+        ty: Type<'_>,
+        (element, count): (Type<'_>, u64),
+        at: Va,
+    ) -> Result<(), ListingError> {
+        let depth = self.options.depth.max(1);
+        let text = self.values.text(ty, at);
+        self.line(&text)?;
+        match (self.elements(&Shape::Array { element, count }, Some(at)), element.shape()?) {
+            (Some(listed), _) => self.array(element, listed, at, 0, NAME_WIDTH, depth),
+            (None, Shape::Structure(one)) => self.members(one, Some(at), 0),
+            _ => Ok(()),
         }
     }
 
