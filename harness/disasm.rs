@@ -33,7 +33,9 @@ mod effective;
 #[cfg(test)]
 mod tests;
 
-pub use effective::{MemoryOperand, Segment, effective_addresses, memory_operand};
+pub use effective::{
+    MemoryOperand, Segment, effective_addresses, memory_operand, operand_registers,
+};
 
 /// The longest instruction of the x64 architecture, in bytes (Intel SDM volume 2, 2.3.11).
 pub const MAX_INSTRUCTION_LENGTH: usize = 15;

@@ -212,6 +212,9 @@ struct Debug {
     /// Refuse a driver that imports what nobody provides, instead of stopping where it uses it
     #[arg(long)]
     refuse_unprovided: bool,
+    /// Come to the first prompt before the driver is loaded, for its DriverEntry
+    #[arg(long)]
+    initial_break: bool,
     /// Run FILE as the user-mode program
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -286,6 +289,7 @@ impl From<Debug> for DebugOptions {
             } else {
                 UnprovidedPolicy::StopAtCall
             },
+            initial_break: debug.initial_break,
             program: debug.program,
             ioctls: debug.ioctls,
             device: debug.device,

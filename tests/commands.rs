@@ -147,8 +147,9 @@ fn a_breakpoints_command_fails() {
     let mut text = String::new();
     let error = session.execute_to("g; ? 8", &mut text).unwrap_err();
     assert_eq!(text, "Evaluate expression: 7 = 00000000`00000007\n");
+    let shown = error.below_prompt(7);
     assert_eq!(
-        error.below_prompt(7),
+        shown.split_once(" ss:").unwrap().0,
         "       ^ Syntax error in 'zz'
 nt!ExFreePoolWithTag:
 fffff800`0160f590 89542410        mov     dword ptr [rsp+10h],edx"

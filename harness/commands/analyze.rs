@@ -3,8 +3,11 @@
 //!
 //! The layout is that of Windows 7's debuggers: "Using the !analyze Extension" in the manual has an example
 //! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
-//! database. With a context record the stack is the one there; with a trap frame alone it is the one that the bug
-//! check was made on, as in published analyses of bug checks A and D1 on Windows 7. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
+//! database. The order of the sections, and that addresses stand without a back-tick in them, is that of analyses of
+//! Windows 7 (w7forums.com, "BSODing lately"; sevenforums.com, "Random BSOD in every week") and of "ssmdrv+64e" for
+//! the lines behind `FOLLOWUP_IP`. `MachineOwner` is what debuggers say who know nobody else (triage.ini). With a
+//! context record the stack is the one there; with a trap frame alone it is the one that the bug check was made
+//! on, as in the first of these. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
 //!
 //! ```text
 //! kd> ed nt!PoolHitTag 3261654c; g
@@ -23,6 +26,9 @@
 //! BugCheck 0, {0, 0, 0, 0}
 //!
 //! Probably caused by : myfault.sys ( myfault+1634 )
+//!
+//! Followup: MachineOwner
+//! ---------
 //!
 //! ```
 
@@ -47,6 +53,9 @@ const BANNER: &str = "\
 *******************************************************************************
 
 ";
+
+/// Who is to look at it.
+const OWNER: &str = "Followup: MachineOwner\n---------\n\n";
 
 pub(super) fn run(
     session: &mut Session,
@@ -130,6 +139,7 @@ fn write_short(session: &Session, analysis: &Analysis, out: &mut dyn Write) -> f
     if let Some(frame) = culprit(analysis) {
         let image = image_name(session, frame);
         writeln!(out, "Probably caused by : {image} ( {} )\n", near(frame))?;
+        out.write_str(OWNER)?;
     }
     Ok(())
 }
@@ -146,7 +156,11 @@ fn write_details(
             write_place(session, out, "FAULTING_IP", fault)?;
         }
         if let Some(at) = analysis.exception {
-            writeln!(out, "EXCEPTION_RECORD:  {at} -- (.exr {:#x})\n", at.0)?;
+            writeln!(
+                out,
+                "EXCEPTION_RECORD:  {:016x} -- (.exr {:#x})\n",
+                at.0, at.0
+            )?;
         }
         writeln!(out, "BUGCHECK_STR:  {:#X}\n", check.code)?;
     }
@@ -156,12 +170,12 @@ fn write_details(
     let command = match analysis.source {
         StackSource::Processor => "kb".to_string(),
         StackSource::TrapFrame(at) => {
-            writeln!(out, "TRAP_FRAME:  {at} -- (.trap {:#x})", at.0)?;
+            writeln!(out, "TRAP_FRAME:  {:016x} -- (.trap {:#x})", at.0, at.0)?;
             out.write_str(NOTE)?;
             "kb".to_string()
         }
         StackSource::Context(at) => {
-            writeln!(out, "CONTEXT:  {at} -- (.cxr {:#x})", at.0)?;
+            writeln!(out, "CONTEXT:  {:016x} -- (.cxr {:#x})", at.0, at.0)?;
             format!(".cxr {:#x} ; kb", at.0)
         }
     };
@@ -180,7 +194,11 @@ fn write_details(
     }
     if let Some(top) = analysis.stack.first() {
         let (from, to) = (top.site.return_address, top.site.address);
-        writeln!(out, "LAST_CONTROL_TRANSFER:  from {:016x} to {:016x}\n", from.0, to.0)?;
+        writeln!(
+            out,
+            "LAST_CONTROL_TRANSFER:  from {:016x} to {:016x}\n",
+            from.0, to.0
+        )?;
     }
     writeln!(out, "STACK_TEXT:  ")?;
     let columns = StackColumns {
@@ -196,9 +214,16 @@ fn write_details(
     let number = analysis.culprit.unwrap_or_default();
     writeln!(out, "SYMBOL_STACK_INDEX:  {number:x}\n")?;
     writeln!(out, "SYMBOL_NAME:  {}\n", near(frame))?;
+    writeln!(out, "FOLLOWUP_NAME:  MachineOwner\n")?;
     let module = frame.site.module.as_deref().unwrap_or("Unknown_Module");
     writeln!(out, "MODULE_NAME: {module}\n")?;
     writeln!(out, "IMAGE_NAME:  {}\n", image_name(session, frame))?;
+    let module = session.modules().containing(frame.site.address);
+    let stamp = module.and_then(|module| Some(module.image()?.timestamp()));
+    if let Some(stamp) = stamp {
+        writeln!(out, "DEBUG_FLR_IMAGE_TIMESTAMP:  {stamp:x}\n")?;
+    }
+    out.write_str(OWNER)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! kd> bp nt!NtClose; bp nt!NtOpenFile
 //! kd> bd 0; bc 1; bl
-//!  0 d fffff800`01625290     0001 (0001) nt!NtClose
+//!  0 d fffff800`01625910     0001 (0001) nt!NtClose
 //! ```
 
 use super::breakpoint_numbers::next_numbers;

@@ -5,13 +5,14 @@
 //! ".trap (Display Trap Frame)" and ".cxr (Display Context Record)" in the debugger's manual have the
 //! rules. The note about missing registers, and that `.trap` shows no segments, is as in "Bug Check 0x1AA:
 //! EXCEPTION_ON_INVALID_STACK", which has a `.cxr` too; `Resetting default scope` ends these parts of many
-//! analyses of x64 crashes. `.cxr /f` and `/w` are not there.
+//! analyses of x64 crashes. `.cxr /f` and `/w` are not there. For an address that cannot be read no session was found: the error has the form of
+//! the others.
 //!
 //! ```text
 //! kd> bp nt!NtClose; g
 //! Breakpoint 0 hit
 //! nt!NtClose:
-//! fffff800`01625290 56              push    rsi
+//! fffff800`01625910 56              push    rsi
 //! kd> .cxr
 //! Resetting default scope
 //! kd> .trap

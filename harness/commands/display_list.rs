@@ -8,9 +8,9 @@
 //!
 //! ```text
 //! kd> dl nt!PsActiveProcessHead 2
-//! fffff800`01668520  fffffa80`0003c7f8 fffffa80`0005ba88
-//! fffff800`01668530  fffffa80`0003c670 00000000`00000000
-//! fffffa80`0003c7f8  fffffa80`0005ba88 fffff800`01668520
+//! fffff800`0166b560  fffffa80`0003c7f8 fffffa80`0005ba88
+//! fffff800`0166b570  fffffa80`0003c670 00000000`00000000
+//! fffffa80`0003c7f8  fffffa80`0005ba88 fffff800`0166b560
 //! fffffa80`0003c808  00000000`00000000 00000000`00000000
 //! ```
 

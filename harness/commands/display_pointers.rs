@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! kd> dps @rsp l2
-//! fffff880`02f6dea8  fffff800`0162b9b1 nt!PspStartInitialProcess+0xd1
+//! fffff880`02f6dea8  fffff800`0162c1c1 nt!PspStartInitialProcess+0xd1
 //! fffff880`02f6deb0  00000000`00000086
 //! ```
 

@@ -21,8 +21,8 @@
 //! ```text
 //! kd> dt nt!_LIST_ENTRY nt!PsActiveProcessHead
 //!  [ 0xfffffa80`0003c7f8 - 0xfffffa80`0005ba88 ]
-//!    +0x000 Flink            : 0xfffffa80`0003c7f8 _LIST_ENTRY [ 0xfffffa80`0005ba88 - 0xfffff800`01668520 ]
-//!    +0x008 Blink            : 0xfffffa80`0005ba88 _LIST_ENTRY [ 0xfffff800`01668520 - 0xfffffa80`0003c7f8 ]
+//!    +0x000 Flink            : 0xfffffa80`0003c7f8 _LIST_ENTRY [ 0xfffffa80`0005ba88 - 0xfffff800`0166b560 ]
+//!    +0x008 Blink            : 0xfffffa80`0005ba88 _LIST_ENTRY [ 0xfffff800`0166b560 - 0xfffffa80`0003c7f8 ]
 //! ```
 
 use super::{ExecuteError, Flow};
@@ -52,7 +52,7 @@ pub(super) fn run(
         return list_names(session.modules(), name, out);
     }
     let mut target = find(session.modules(), name)?;
-    if target.is_none() && !request.is_name {
+    if target.is_none() && !request.is_name && element(name).is_none() {
         // `dt ADDRESS NAME` is as good.
         let mut retry = before;
         if request.next_address(session, &mut retry).is_ok()
@@ -93,10 +93,12 @@ impl<'m> Target<'m> {
     /// An element of a variable that is an array; `None` if it has none of that number.
     fn element(self, index: u64) -> Option<Target<'m>> {
         let (element, count) = match self.ty.shape().ok()? {
-            Shape::Array { element, count } => (element, count),
+            Shape::Array { element, count, .. } => (element, count),
             _ => return None,
         };
-        let offset = (index < count).then_some(index)?.checked_mul(element.size().ok()?)?;
+        let offset = (index < count)
+            .then_some(index)?
+            .checked_mul(element.size().ok()?)?;
         Some(Target {
             name: format!("{}[{index}]", self.name),
             ty: element,
@@ -173,16 +175,15 @@ impl Request {
             return Ok(());
         }
         let mut ahead = arguments.clone();
-        self.next_address(session, arguments).or_else(|error| {
-            while !ahead.at_end() {
-                if let Err(error) = refuse_option(&mut ahead) {
-                    *arguments = ahead;
-                    return Err(error);
-                }
-                ahead.next_word();
+        let found = self.next_address(session, arguments);
+        while found.is_err() && !ahead.at_end() {
+            if let Err(error) = refuse_option(&mut ahead) {
+                *arguments = ahead;
+                return Err(error);
             }
-            Err(error)
-        })
+            ahead.next_word();
+        }
+        found
     }
 
     /// Reads an address: up to an option, which an expression would take for a subtraction.

@@ -173,9 +173,9 @@ pub enum ExecuteError {
     /// There is no physical memory at an address. The words are WinDbg's.
     #[error("Physical memory read at {:x} failed", .0.0)]
     NoPhysicalMemory(Pa),
-    /// A list's entry cannot be read, or its structure has no such member.
-    #[error("{0}")]
-    List(String),
+    /// A type has no such member, or it is none that a list's links can be in.
+    #[error("Cannot find the field '{0}' of a list's links")]
+    NoLink(String),
     /// Files may not be used in this session.
     #[error("commands may not use files in this session")]
     FilesRefused,

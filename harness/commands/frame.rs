@@ -4,12 +4,13 @@
 //! the first row of `k`. Without a number it is the frame that was chosen last. `gu` goes up from the frame.
 //!
 //! ".frame (Set Local Context)" in the debugger's manual has the rules, sessions published by their
-//! authors the row, and what is said of a frame that the stack does not have.
+//! authors the row, and what is said of a frame that the stack does not have ("Cannot find frame 0x5, previous scope
+//! unchanged" and the row that stays, in the samples of a tool that reads WinDbg's output).
 //! The forms with `=` are not there.
 //!
 //! ```text
 //! kd> .frame 1
-//! 01 fffff880`02f6deb0 fffff800`0161de46 nt!PspStartInitialProcess+0xd1
+//! 01 fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
 //! ```
 
 use super::{ExecuteError, Flow, registers};

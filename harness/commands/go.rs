@@ -19,7 +19,7 @@
 //! ```text
 //! kd> g nt!NtClose
 //! nt!NtClose:
-//! fffff800`01625290 56              push    rsi
+//! fffff800`01625910 56              push    rsi
 //! ```
 
 use super::step::{go_from, next_start};

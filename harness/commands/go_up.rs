@@ -5,7 +5,7 @@
 //! ```text
 //! kd> gu
 //! nt!PspStartInitialProcess+0xd1:
-//! fffff800`0162b9b1 4c8b4b48        mov     r9,qword ptr [rbx+48h]
+//! fffff800`0162c1c1 4c8b4b48        mov     r9,qword ptr [rbx+48h] ds:fffff800`008004f8=000007fffffdd000
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -7,7 +7,7 @@
 //! Line number information will be loaded
 //! kd> k 1
 //! Child-SP          RetAddr           Call Site
-//! fffff880`02f6dea8 fffff800`0162b9b1 nt!DbgBreakPoint
+//! fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
 //! ```
 
 use super::{ExecuteError, Flow};

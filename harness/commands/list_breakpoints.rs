@@ -10,7 +10,7 @@
 //! ```text
 //! kd> bp nt!NtClose "k;g"
 //! kd> bl
-//!  0 e fffff800`01625290     0001 (0001) nt!NtClose "k;g"
+//!  0 e fffff800`01625910     0001 (0001) nt!NtClose "k;g"
 //! ```
 
 use super::breakpoint_numbers::next_numbers;

@@ -204,7 +204,7 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
             let pdb = module.image().and_then(|image| image.pdb_reference());
             match pdb.filter(|_| module.symbol_source() == SymbolSource::Pdb) {
                 Some(pdb) => writeln!(out, "{name:<8}   {source:<22} {}", pdb.base_name())?,
-                None => writeln!(out, "{name:<8}   {source}")?,
+                None => writeln!(out, "{name:<8}   {source:<22} ")?,
             }
         }
     }

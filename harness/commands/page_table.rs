@@ -1,7 +1,7 @@
 //! `!pte ADDRESS`: the page-table entries on the way to an address, with where they are in the region in
 //! which the tables map themselves, and what their bits say. An address in that region means the entry
 //! there. `!vtop DIRECTORY ADDRESS`: the way from a virtual to a physical address; the directory is a
-//! page's number or its address, 0 is the current one.
+//! page's number or its address, which ends in three zeros; 0 is the current one.
 //!
 //! "!pte", with its table of bits, and "!vtop" in the manual; the four columns of x64, and `!vtop`'s
 //! lines, are those of many published sessions ("kd> !pte fffff8a001cc2060" on Windows 7). The words of
@@ -149,8 +149,9 @@ pub(super) fn run_walk(
     let machine = session.lab().machine();
     let root = match directory {
         0 => machine.page_directory().0,
-        // "when !vtop receives a number too large to be a PFN, it right-shifts it twelve bits"
-        number if number < machine.memory_size() >> 12 => number << 12,
+        // "when !vtop receives a number too large to be a PFN, it right-shifts it twelve bits"; what ends in
+        // three zeros is a directory's base in all published sessions (`!vtop 1ad000 fffff8052e3ff090`)
+        number if number & 0xfff != 0 && number < machine.memory_size() >> 12 => number << 12,
         address => address,
     };
     writeln!(

@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! kd> !dq 1f68 l2
-//! #    1f68 00000000`00001023 00000000`00000000
+//! #    1f68 00000000`00001063 00000000`00000000
 //! kd> !dc 209000 l4
 //! #  209000 00000000 00000000 00000000 00000000 ................
 //! ```
@@ -50,7 +50,10 @@ const COLUMNS: u64 = 32;
 
 /// Reads how memory is cached, and `-m`, which make no difference.
 fn skip_caching(arguments: &mut Cursor<'_>) {
-    while ["[c]", "[uc]", "[wc]", "-m"].iter().any(|one| arguments.eat(one)) {}
+    while ["[c]", "[uc]", "[wc]", "-m"]
+        .iter()
+        .any(|one| arguments.eat(one))
+    {}
 }
 
 fn next_range(
@@ -158,8 +161,9 @@ fn run_enter<const SIZE: usize>(
             return Err(arguments.error(CommandErrorKind::Overflow).into());
         }
         bytes.extend_from_slice(&value.to_le_bytes()[..SIZE]);
-        if !arguments.eat(",") {
-            separated(arguments)?;
+        match arguments.rest().starts_with(',') {
+            true => arguments.advance(1),
+            false => separated(arguments)?,
         }
     }
     let machine = session.lab_mut().machine_mut();

@@ -6,6 +6,9 @@
 //! analyses by their authors. There no register can be changed: in the project's own words, since none of
 //! WinDbg's were found.
 //!
+//! `r.` shows the registers that the instruction which is next names, in one line; its form is that of a session
+//! published with notes on tcpip.sys ("test al,al").
+//!
 //! With names, each of them; with a value, changes it. A name is a register's, a part's, a flag's or a
 //! pseudo-register's: `r eax`, `r zf=1`, `r $t0 = poi(@rsp)`. A type shows the register's elements, the
 //! highest first: `ib ub iw uw id ud iq uq` are signed and unsigned integers of 8 to 64 bits, `f` and
@@ -23,11 +26,11 @@
 //! rax=0000000000000005
 //! kd> r
 //! rax=0000000000000005 rbx=fffff800008004b0 rcx=fffff880009f1100
-//! rdx=000000000000bf33 rsi=fffff80001674570 rdi=fffffa800005c040
+//! rdx=000000000000bf33 rsi=fffff800016775b0 rdi=fffffa800005c040
 //! rip=fffff800014d0180 rsp=fffff88002f6dea8 rbp=fffff88002f6df70
 //!  r8=00000000ff220000  r9=0000000000006000 r10=0000000000f2ebac
 //! r11=00000000000003ff r12=000000000000014d r13=00000000fffff800
-//! r14=fffff8000165e120 r15=fffff880009e9000
+//! r14=fffff8000165e130 r15=fffff880009e9000
 //! iopl=0         nv up ei ng nz na po nc
 //! cs=0010  ss=0018  ds=0000  es=0000  fs=0000  gs=0000             efl=00000282
 //! nt!DbgBreakPoint:
@@ -35,12 +38,14 @@
 //! ```
 
 use super::{ExecuteError, Flow};
+use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::expression::{ExpressionError, ExpressionErrorKind};
 use crate::debugger::register_name::Register;
 use crate::debugger::registers::RegisterError;
 use crate::debugger::state::register_mask;
+use crate::disasm::operand_registers;
 use crate::report::registers::{ElementType, write_registers};
 use std::fmt::Write;
 
@@ -71,6 +76,11 @@ pub(super) fn run(
                 known: "M MASK and X",
             });
         }
+        Some('.') => {
+            arguments.eat(".");
+            arguments.finish()?;
+            return write_operands(session, out);
+        }
         _ => {}
     }
     if arguments.at_end() {
@@ -94,6 +104,25 @@ pub(super) fn run(
     done?;
     write_header(session, out)?;
     out.write_str(&text)?;
+    Ok(Flow::Stay)
+}
+
+/// The registers of the next instruction's operands.
+fn write_operands(session: &Session, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+    let instruction = session.instruction(session.registers().rip());
+    let named = operand_registers(instruction.bytes()).into_iter();
+    let shown: Vec<String> = named
+        .filter_map(|name| {
+            let value = session.value_of(&name)?;
+            // what is sign-extended in expressions is not here
+            let unused = 64_u32.checked_sub(Register::named(&name)?.width())?;
+            let value = value << unused >> unused;
+            Some(format!("{name}={}", Va(value)))
+        })
+        .collect();
+    if !shown.is_empty() {
+        writeln!(out, "{}", shown.join("  "))?;
+    }
     Ok(Flow::Stay)
 }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! kd> bp nt!NtClose; br 0 7; bl
-//!  7 e fffff800`01625290     0001 (0001) nt!NtClose
+//!  7 e fffff800`01625910     0001 (0001) nt!NtClose
 //! ```
 
 use super::breakpoint_numbers::parse_number;

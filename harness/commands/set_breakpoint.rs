@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! kd> bp nt!NtClose 2 "r rcx; gc"; bu later!Start; bl
-//!  0 e fffff800`01625290     0002 (0002) nt!NtClose "r rcx; gc"
+//!  0 e fffff800`01625910     0002 (0002) nt!NtClose "r rcx; gc"
 //!  1 eu                      0001 (0001) (later!Start)
 //! ```
 

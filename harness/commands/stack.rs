@@ -21,13 +21,13 @@
 //! ```text
 //! kd> k 3
 //! Child-SP          RetAddr           Call Site
-//! fffff880`02f6dea8 fffff800`0162b9b1 nt!DbgBreakPoint
-//! fffff880`02f6deb0 fffff800`0161de46 nt!PspStartInitialProcess+0xd1
+//! fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
+//! fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
 //! fffff880`02f6def0 fffff800`014d0009 nt!KiInitializeKernel+0x506
 //! kd> kn 2
 //!  # Child-SP          RetAddr           Call Site
-//! 00 fffff880`02f6dea8 fffff800`0162b9b1 nt!DbgBreakPoint
-//! 01 fffff880`02f6deb0 fffff800`0161de46 nt!PspStartInitialProcess+0xd1
+//! 00 fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
+//! 01 fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
 //! ```
 
 use super::{ExecuteError, Flow};
@@ -165,10 +165,10 @@ fn show_words(
 
 /// The number of frames that a `k` shows which needs nothing of the guest to know it: without a
 /// count, or with a number for one.
-pub(super) fn constant_count(command: &str) -> Option<usize> {
+pub(super) fn constant_count(command: &str, default: u64) -> Option<usize> {
     let arguments = command.trim().strip_prefix(['k', 'K'])?;
     if arguments.is_empty() {
-        return Some(DEFAULT_FRAMES as usize);
+        return Some(default.min(MAXIMUM_FRAMES) as usize);
     }
     let digits = arguments.strip_prefix(' ')?.trim();
     let is_number = digits.len() <= 4 && digits.starts_with(|c: char| c.is_ascii_digit());

@@ -27,9 +27,9 @@
 //! fffff800`014d0181 c3              ret
 //! kd> p 2
 //! nt!PspStartInitialProcess+0xd1:
-//! fffff800`0162b9b1 4c8b4b48        mov     r9,qword ptr [rbx+48h]
+//! fffff800`0162c1c1 4c8b4b48        mov     r9,qword ptr [rbx+48h] ds:fffff800`008004f8=000007fffffdd000
 //! nt!PspStartInitialProcess+0xd5:
-//! fffff800`0162b9b5 4c8b4728        mov     r8,qword ptr [rdi+28h]
+//! fffff800`0162c1c5 4c8b4728        mov     r8,qword ptr [rdi+28h] ds:fffffa80`0005c068=fffff88004ec1db0
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -6,7 +6,9 @@
 //! A PDB counts only if its GUID and age are those that the image names.
 //!
 //! ".sympath (Set Symbol Path)" and ".reload (Reload Module)"; the lines are those of many published
-//! sessions of Windows 7's time, the first of them without the target's time and version.
+//! sessions of Windows 7's time, the first of them without the target's time and version. That a module "was not
+//! found in the image list" is quoted in notes on symbols; no whole session with it was found. WinDbg then tries the
+//! name as a file's, which this debugger does not.
 //!
 //! ```text
 //! kd> .sympath srv*symbols

@@ -24,8 +24,8 @@
 //! Base fffff88004ec2000 Limit fffff88004ebc000 Call 0000000000000000
 //! Priority 8 BasePriority 8 PriorityDecrement 0
 //! Child-SP          RetAddr           : Args to Child                                                           : Call Site
-//! fffff880`02f6dea8 fffff800`0162b9b1 : 00000000`00000086 fffff800`0162f530 fffff800`00800000 00000000`0000014d : nt!DbgBreakPoint
-//! fffff880`02f6deb0 fffff800`0161de46 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!PspStartInitialProcess+0xd1
+//! fffff880`02f6dea8 fffff800`0162c1c1 : 00000000`00000086 fffff800`0162fef0 fffff800`00800000 00000000`0000014d : nt!DbgBreakPoint
+//! fffff880`02f6deb0 fffff800`0161e036 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!PspStartInitialProcess+0xd1
 //! fffff880`02f6def0 fffff800`014d0009 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!KiInitializeKernel+0x506
 //! fffff880`02f6dfd0 00000000`00000000 : ????????`???????? ????????`???????? ????????`???????? ????????`???????? : nt!KiSystemStartup+0x9
 //!

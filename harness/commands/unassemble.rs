@@ -9,9 +9,9 @@
 //! ```text
 //! kd> u nt!NtClose l3
 //! nt!NtClose:
-//! fffff800`01625290 56              push    rsi
-//! fffff800`01625291 53              push    rbx
-//! fffff800`01625292 4883ec28        sub     rsp,28h
+//! fffff800`01625910 56              push    rsi
+//! fffff800`01625911 53              push    rbx
+//! fffff800`01625912 4883ec28        sub     rsp,28h
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -8,7 +8,7 @@
 //! ```text
 //! kd> vertarget
 //! Windows 7 Kernel Version 7600 MP (2 procs) Free x64
-//! Kernel base = 0xfffff800`01450000 PsLoadedModuleList = 0xfffff800`0165d778
+//! Kernel base = 0xfffff800`01450000 PsLoadedModuleList = 0xfffff800`0165d788
 //! System Uptime: 0 days 0:00:00.001
 //! ```
 

@@ -20,6 +20,8 @@ const DISPATCH: &str = "RtlDispatchException";
 const SECOND_CHANCE: &str = "KiSecondChance";
 const LOADED: &str = "IopCreateDriver";
 const UNLOADED: &str = "MmUnloadSystemImage";
+const PLACES: [&str; 4] = [DISPATCH, SECOND_CHANCE, LOADED, UNLOADED];
+const MODULE_PLACES: [&str; 2] = [LOADED, UNLOADED];
 /// `_LDR_DATA_TABLE_ENTRY`.
 mod entry {
     pub const BASE: u64 = 0x30;
@@ -82,10 +84,14 @@ impl Session {
     /// Has the machine stop where events are seen; gives the places that it has not stopped at before.
     pub(super) fn watch_events(&mut self) -> Result<Vec<Va>, EngineError> {
         let mut added = Vec::new();
-        if !self.control.filters.are_set() {
-            return Ok(added);
-        }
-        for name in [DISPATCH, SECOND_CHANCE, LOADED, UNLOADED] {
+        let places: &[&str] = if self.control.filters.are_set() {
+            &PLACES
+        } else if self.follows_modules() {
+            &MODULE_PLACES
+        } else {
+            &[]
+        };
+        for name in places {
             let Some(address) = self.lab.kernel_symbol(name) else {
                 continue;
             };
@@ -96,6 +102,11 @@ impl Session {
             }
         }
         Ok(added)
+    }
+
+    /// Whether a breakpoint is set by a symbol: it is looked for again when modules come and go.
+    fn follows_modules(&self) -> bool {
+        self.breakpoints.iter().any(|one| one.symbol.is_some())
     }
 
     /// Undoes that.
@@ -111,23 +122,28 @@ impl Session {
 
     /// Whether the guest has come by an event that nobody wants to know of, and goes on. Others are
     /// noted down.
-    pub(super) fn passes_event(&mut self, exit: &Exit) -> bool {
-        if !self.control.filters.are_set() || self.forced_break {
-            return false;
+    pub(super) fn passes_event(&mut self, exit: &Exit) -> Result<bool, SessionError> {
+        if !(self.control.filters.are_set() || self.follows_modules()) || self.forced_break {
+            return Ok(false);
         }
         let hit = matches!(exit, Exit::HardcodedBreakpoint { .. });
         if let Some(event) = event_at(&self.lab, &self.control.filters, exit)
             .filter(|one| hit || one.is_of_interest())
         {
             self.control.event = Some(event);
-            return false;
+            return Ok(false);
         }
         let Exit::Breakpoint { address } = exit else {
-            return false;
+            return Ok(false);
         };
         let wanted =
             self.breakpoints.at(*address).is_some() || self.control.going_to.contains(address);
-        !wanted && is_watched(&self.lab, *address)
+        let passes = !wanted && is_watched(&self.lab, *address);
+        if passes && is_one_of(&self.lab, *address, &MODULE_PLACES) {
+            self.modules = self.lab.modules();
+            self.resolve_breakpoints()?;
+        }
+        Ok(passes)
     }
 
     /// The registers where an exception has come, of which the guest has told the debugger: the context
@@ -180,10 +196,12 @@ impl Session {
 
 /// Whether events are seen here.
 pub(super) fn is_watched(lab: &Lab, address: Va) -> bool {
-    let names = [DISPATCH, SECOND_CHANCE, LOADED, UNLOADED];
-    names
-        .into_iter()
-        .any(|name| lab.kernel_symbol(name) == Some(address))
+    is_one_of(lab, address, &PLACES)
+}
+
+fn is_one_of(lab: &Lab, address: Va, places: &[&str]) -> bool {
+    let mut places = places.iter();
+    places.any(|name| lab.kernel_symbol(name) == Some(address))
 }
 
 /// The event that a lab has come by, if a filter has been set for it.

@@ -19,6 +19,22 @@ pub struct OperandValue {
     pub bytes: Option<Vec<u8>>,
 }
 
+impl OperandValue {
+    /// The pointer there, if eight bytes are.
+    ///
+    /// ```
+    /// use poolhit::{address::Va, debugger::operand::OperandValue};
+    /// use poolhit::disasm::{MemoryOperand, Segment};
+    /// let operand = MemoryOperand { segment: Segment::Ds, offset: Va(0), size: 8 };
+    /// let bytes = Some(vec![1, 0, 0, 0, 0, 0, 0, 0]);
+    /// assert_eq!(OperandValue { operand, selector: 0, bytes }.pointer(), Some(Va(1)));
+    /// ```
+    pub fn pointer(&self) -> Option<Va> {
+        let bytes = self.bytes.as_deref()?.try_into().ok()?;
+        Some(Va(u64::from_le_bytes(bytes)))
+    }
+}
+
 impl Session {
     /// The memory operand of the instruction that is next, with what is there before it is executed; `None` if
     /// it has none.

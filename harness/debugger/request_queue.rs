@@ -10,8 +10,8 @@ use std::fmt;
 /// A request that the program is to make. All but `Open` and `UnloadDriver` are to what was opened last.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum QueuedRequest {
-    /// Opens this path for reading and writing.
-    Open(String),
+    /// Opens this path for reading and writing; `None` for the driver's first symbolic link.
+    Open(Option<String>),
     /// `DeviceIoControl`.
     Ioctl {
         /// The control code.
@@ -30,7 +30,8 @@ pub enum QueuedRequest {
 impl fmt::Display for QueuedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            QueuedRequest::Open(path) => write!(f, "open {path}"),
+            QueuedRequest::Open(Some(path)) => write!(f, "open {path}"),
+            QueuedRequest::Open(None) => f.write_str("open the driver's device"),
             QueuedRequest::Ioctl {
                 code,
                 input,
@@ -51,8 +52,8 @@ impl fmt::Display for QueuedRequest {
 impl QueuedRequest {
     fn request(&self, handle: FileHandle) -> Request<'_> {
         match self {
-            QueuedRequest::Open(name) => Request::Open {
-                name,
+            QueuedRequest::Open(path) => Request::Open {
+                name: path.as_deref().unwrap_or_default(),
                 access: READ_WRITE,
                 overlapped: false,
             },
@@ -88,7 +89,7 @@ impl Session {
     /// use poolhit::{Lab, QueuedRequest, Session};
     /// let mut session = Session::new(Lab::builder().requester().build()?);
     /// session.queue_requests([
-    ///     QueuedRequest::Open(r"\\.\Myfault".into()),
+    ///     QueuedRequest::Open(None),
     ///     QueuedRequest::Ioctl { code: 0x222004, input: vec![0x40, 0, 0, 0], output_length: 0 },
     /// ]);
     /// session.execute("bp nt!NtDeviceIoControlFile")?;
@@ -128,9 +129,17 @@ impl Session {
                 }
             }
         }
-        let Some(next) = self.requests.left.pop_front() else {
+        let Some(mut next) = self.requests.left.pop_front() else {
             return Ok(false);
         };
+        if next == QueuedRequest::Open(None) {
+            let Some(link) = self.lab.driver_links().into_iter().next() else {
+                self.requests.left.clear();
+                self.tell(&format!("{next}: the driver has made no symbolic link\n"));
+                return Ok(false);
+            };
+            next = QueuedRequest::Open(Some(link));
+        }
         match self.lab.begin_request(&next.request(self.requests.handle)) {
             Ok(()) => {
                 self.requests.asked = Some(next);

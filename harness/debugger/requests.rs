@@ -89,7 +89,7 @@ impl Session {
         }
         let watched = self.watch_events().map_err(RequestError::from)?;
         let found = Arc::new(Mutex::new(None));
-        if self.control.filters.are_set() {
+        if self.control.filters.are_set() || !watched.is_empty() {
             let passing = self.passing(found.clone());
             self.lab.set_passing(Some(passing));
         }

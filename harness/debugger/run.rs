@@ -49,7 +49,7 @@ impl Session {
                     self.collect_printed();
                     self.progress.pass_slice(self.lab.machine().work());
                 }
-                exit if self.passes_event(&exit) => {}
+                exit if self.passes_event(&exit)? => {}
                 exit if self.passes_prompt(&exit)? => {}
                 exit => return Ok(exit),
             }

@@ -275,7 +275,7 @@ impl Session {
             }
             let thread = self.current_thread();
             let (place, executed) = match self.lab.step(end)? {
-                Stepped::Stopped(exit) if self.passes_event(&exit) => return Ok(Exit::Step),
+                Stepped::Stopped(exit) if self.passes_event(&exit)? => return Ok(Exit::Step),
                 Stepped::Stopped(exit) => return Ok(exit),
                 Stepped::Interrupted {
                     from,
@@ -316,7 +316,7 @@ impl Session {
             match self.lab.step(end)? {
                 Stepped::Stopped(Exit::Step) | Stepped::Interrupted { .. } => {}
                 // a step is not in the way of what the guest does about an exception
-                Stepped::Stopped(exit) if self.passes_event(&exit) => {}
+                Stepped::Stopped(exit) if self.passes_event(&exit)? => {}
                 Stepped::Stopped(exit) => match &self.control.event {
                     Some(event) if !event.breaks => self.control.event = None,
                     _ => return Ok(exit),

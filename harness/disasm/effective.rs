@@ -64,6 +64,30 @@ pub fn memory_operand(address: Va, code: &[u8], registers: &Registers) -> Option
     })
 }
 
+/// The names of the registers that the operands of the instruction at the start of `code` name, in their order: a
+/// register itself, or those that a memory operand's address is computed from.
+///
+/// ```
+/// use poolhit::disasm::operand_registers;
+/// assert_eq!(operand_registers(&[0x84, 0xc0]), ["al", "al"]); // test al,al
+/// assert_eq!(operand_registers(&[0x48, 0x8b, 0x44, 0xcb, 8]), ["rax", "rbx", "rcx"]);
+/// assert_eq!(operand_registers(&[0xc3]), Vec::<String>::new());
+/// ```
+pub fn operand_registers(code: &[u8]) -> Vec<String> {
+    let instruction = Decoder::new(64, code, DecoderOptions::NONE).decode();
+    let mut found = Vec::new();
+    for operand in 0..instruction.op_count() {
+        match instruction.op_kind(operand) {
+            OpKind::Register => found.push(instruction.op_register(operand)),
+            OpKind::Memory => found.extend([instruction.memory_base(), instruction.memory_index()]),
+            _ => {}
+        }
+    }
+    found.retain(|register| *register != Register::None && *register != Register::RIP);
+    let names = found.into_iter().map(|one| format!("{one:?}"));
+    names.map(|name| name.to_lowercase()).collect()
+}
+
 /// The effective addresses of the instruction at the start of `code`, which lies at `address`: of its memory
 /// operands, in their order (string instructions have two). What uses the stack without naming it has none.
 /// `bases` are those of FS and GS.

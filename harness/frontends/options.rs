@@ -5,6 +5,7 @@ use super::console::{self, ConsoleOptions};
 use super::demo as golden;
 use super::prompt;
 use crate::address::Va;
+use crate::debugger::target_text::printable;
 use crate::debugger::{QueuedRequest, Session};
 use crate::guest::{
     Booted, ImageFile, Lab, LabError, OpenImageError, SymbolPath, UnprovidedPolicy,
@@ -37,9 +38,6 @@ pub enum FrontendError {
     /// Input or output failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Nothing says what the requests are made to.
-    #[error("the driver has made no symbolic link: name what is to be opened with --device PATH")]
-    NoLink,
     /// Ctrl+C cannot be watched for.
     #[error("cannot watch for Ctrl+C: {0}")]
     Signal(#[from] ctrlc::Error),
@@ -64,6 +62,8 @@ pub struct DebugOptions {
     pub driver: Option<PathBuf>,
     /// The other driver's PDB.
     pub driver_pdb: Option<PathBuf>,
+    /// Whether the first prompt comes before the driver is loaded.
+    pub initial_break: bool,
     /// Another program.
     pub program: Option<PathBuf>,
     /// Requests that the built-in requester makes of the driver, in place of a program: on `g`, one after
@@ -129,13 +129,25 @@ impl DebugOptions {
         !self.ioctls.is_empty() || self.device.is_some() || self.unload
     }
 
+    /// What to say if the built-in program has nothing to do with the driver: it ends at once.
+    fn idle_program(&self, lab: &Lab) -> Option<String> {
+        const LINK: &str = r"\\.\Myfault";
+        let is_other = self.driver.is_some() && self.program.is_none() && !self.has_requests();
+        if !is_other || self.initial_break || lab.driver_links().iter().any(|link| link == LINK) {
+            return None;
+        }
+        let driver = lab.images().driver.name();
+        Some(format!(
+            "the built-in program opens {LINK}, which {driver} has not made: --ioctl makes requests of \
+             {driver}, --program FILE runs another program"
+        ))
+    }
+
     /// What the requester is to do.
-    fn requests(&self, lab: &Lab) -> Result<Vec<QueuedRequest>, FrontendError> {
+    fn requests(&self, lab: &Lab) -> Vec<QueuedRequest> {
         let mut requests = Vec::new();
         if !self.ioctls.is_empty() || self.device.is_some() {
-            let path = self.device.clone();
-            let path = path.or_else(|| lab.driver_links().into_iter().next());
-            requests.push(QueuedRequest::Open(path.ok_or(FrontendError::NoLink)?));
+            requests.push(QueuedRequest::Open(self.device.clone()));
             let actions = self.ioctls.iter().map(|step| step.action.clone());
             requests.extend(actions.filter_map(|action| match action {
                 Action::Ioctl {
@@ -154,7 +166,7 @@ impl DebugOptions {
         if self.unload {
             requests.push(QueuedRequest::UnloadDriver(lab.driver_service()));
         }
-        Ok(requests)
+        requests
     }
 
     fn symbol_path(&self) -> SymbolPath {
@@ -208,6 +220,9 @@ impl DebugOptions {
         }
         if self.has_requests() {
             builder = builder.requester();
+        }
+        if self.initial_break {
+            builder = builder.initial_break();
         }
         if let Some(base) = self.kernel_base {
             builder = builder.kernel_base(base);
@@ -277,8 +292,13 @@ pub fn debug(
     }
     let mut session = attach(booted);
     session.set_symbol_path(options.symbol_path());
+    if session.last_stop().is_none()
+        && let Some(hint) = options.idle_program(session.lab())
+    {
+        complain(format_args!("{hint}"));
+    }
     if options.has_requests() && session.last_stop().is_none() {
-        let requests = options.requests(session.lab())?;
+        let requests = options.requests(session.lab());
         session.queue_requests(requests);
     }
     if !session.lab().has_kernel_symbols() {
@@ -303,7 +323,7 @@ pub fn debug(
             "Kernel debugger connected to the built-in machine; q ends the session."
         )?;
     }
-    let mut text = String::new();
+    let mut text = printable(&session.lab().debug_output()).into_owned();
     // A String takes any text.
     let _ = match session.last_stop() {
         Some(stop) => write_stop(&mut text, &session, stop),

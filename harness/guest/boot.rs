@@ -51,6 +51,7 @@ impl Booted {
         bases: Bases,
         imports: BoundImports,
         watch: Option<&MakeWatcher>,
+        initial_break: bool,
     ) -> Result<Booted, LabError> {
         let mut lab = Lab {
             machine,
@@ -63,6 +64,15 @@ impl Booted {
         if let Some(make) = watch {
             let (watcher, points) = make.make(&lab);
             lab.machine.set_watcher(Some(watcher), &points)?;
+        }
+        // Where drivers are loaded from; a kernel without symbols cannot be stopped there.
+        let initial = initial_break.then(|| lab.kernel_symbol("IoInitSystem"));
+        if let Some(address) = initial.flatten() {
+            lab.machine.set_breakpoint(address)?;
+            let exit = lab.run(BOOT_WORK)?;
+            lab.machine.clear_breakpoint(address)?;
+            let stopped = (exit != Exit::Breakpoint { address }).then_some(exit);
+            return Ok(Booted { lab, stopped });
         }
         let exit = lab.run(BOOT_WORK)?;
         let at = lab.machine.registers().rip();

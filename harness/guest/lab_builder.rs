@@ -30,6 +30,7 @@ pub struct LabBuilder {
     pub(super) registry: RegistryRecords,
     provisions: Provisions,
     cold: bool,
+    initial_break: bool,
     watch: Option<MakeWatcher>,
 }
 
@@ -43,6 +44,7 @@ impl LabBuilder {
             registry: RegistryRecords::default(),
             provisions: Provisions::default(),
             cold: false,
+            initial_break: false,
             watch: None,
         }
     }
@@ -295,6 +297,24 @@ impl LabBuilder {
         self
     }
 
+    /// Boots no further than to where the kernel loads drivers (`nt!IoInitSystem`), so that the driver's
+    /// `DriverEntry` can be debugged; a kernel without symbols boots all the way. The lab takes no requests
+    /// before it has been let go on to the first prompt's break instruction.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session};
+    /// let mut session = Session::new(Lab::builder().initial_break().build()?);
+    /// assert!(session.modules().by_name("myfault").is_none());
+    /// session.execute("sxe ld:myfault")?;
+    /// session.execute("g")?;
+    /// assert!(session.modules().by_name("myfault").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn initial_break(mut self) -> LabBuilder {
+        self.initial_break = true;
+        self
+    }
+
     /// Has a [`Watcher`](crate::machine::probe::Watcher) see the guest from the kernel's first
     /// instruction on, in place of one given before. It is made for each lab when that is loaded, and
     /// such labs are booted anew each time.
@@ -365,7 +385,7 @@ impl LabBuilder {
         let Some(provisions) = self
             .provisions
             .key()
-            .filter(|_| !self.cold && self.watch.is_none())
+            .filter(|_| !self.cold && self.watch.is_none() && !self.initial_break)
         else {
             let ram = GuestRam::new(self.memory)?;
             return self.boot_in(ram, bases);
@@ -431,7 +451,8 @@ impl LabBuilder {
         let bases = self.choose_bases()?;
         let (mut machine, imports) = self.load(GuestRam::new(self.memory)?, &bases)?;
         machine.set_tracer(Some(tracer))?;
-        Booted::boot(machine, self.images, bases, imports, self.watch.as_ref())?.ready()
+        let watch = self.watch.as_ref();
+        Booted::boot(machine, self.images, bases, imports, watch, false)?.ready()
     }
 
     /// Where everything is loaded.
@@ -464,6 +485,8 @@ impl LabBuilder {
 
     fn boot_in(self, ram: GuestRam, bases: Bases) -> Result<Booted, LabError> {
         let (machine, imports) = self.load(ram, &bases)?;
-        Booted::boot(machine, self.images, bases, imports, self.watch.as_ref())
+        let watch = self.watch.as_ref();
+        let initial_break = self.initial_break;
+        Booted::boot(machine, self.images, bases, imports, watch, initial_break)
     }
 }

@@ -1,6 +1,8 @@
 //! How the run ended that a report is of.
 
+use super::blamed::{BlamedBlock, blamed_blocks};
 use super::source::find_driver_lines;
+use super::tracker::LeakTracker;
 use crate::address::Va;
 use crate::debugger::{CallSite, CallStack};
 use crate::guest::{BugCheck, Lab, ModuleImages, Stopped};
@@ -32,6 +34,8 @@ pub struct RunStop {
     pub step: Option<String>,
     /// The kernel's own reason, if it gave up.
     pub bug_check: Option<BugCheck>,
+    /// The blocks of pool that the bug check is about, if the ledger knows them.
+    pub blocks: Vec<BlamedBlock>,
     /// Where it stopped, with the source line if the driver's PDB has it: the innermost frame of a driver
     /// on the stack; if there is none, the innermost of all, but not of a program that waits.
     pub place: Option<CallSite>,
@@ -68,6 +72,7 @@ impl RunEnd {
             reason: in_one_line(reason),
             step: None,
             bug_check: None,
+            blocks: Vec::new(),
             place: None,
             stack: None,
         }))
@@ -150,7 +155,10 @@ impl Lab {
         let RunEnd::Stopped(stop) = RunEnd::stopped(reason) else {
             return RunEnd::Complete;
         };
+        let tracker = self.machine().watcher::<LeakTracker>();
+        let about = tracker.zip(bug_check.as_ref());
         RunEnd::Stopped(Box::new(RunStop {
+            blocks: about.map_or_else(Vec::new, |(tracker, check)| blamed_blocks(tracker, check)),
             bug_check,
             place,
             stack: Some(stack),

@@ -31,6 +31,7 @@
 
 mod account;
 mod bad_free;
+mod blamed;
 mod callers;
 mod counted;
 mod driver_set;
@@ -54,6 +55,7 @@ mod unload;
 
 pub use account::{Account, Held, LARGEST_BLOCK, Pools, SIZES, Sizes, Totals};
 pub use bad_free::{BadFree, BadFreeKind, LastFree};
+pub use blamed::{BlameKind, BlamedBlock};
 pub use callers::Driver;
 pub use driver_set::DriverSet;
 pub use end::{RunEnd, RunStop};

@@ -423,6 +423,11 @@ fn named(
     Some(named)
 }
 
+/// The same of a stack alone.
+pub(super) fn named_stack(tracker: &LeakTracker, stack: StackId) -> Option<CallStack> {
+    named(tracker, stack, &mut BTreeMap::new())
+}
+
 /// Adds a free that the kernel has refused with a bug check, of a block that had been freed before.
 pub(super) fn add_refused_free(
     report: &mut LeakReport,

@@ -53,19 +53,34 @@ const OPERAND_COLUMN: usize = 60;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_instruction(out: &mut dyn Write, session: &Session, address: Va) -> fmt::Result {
-    let line = session.instruction(address).to_string();
     let value = match address == session.registers().rip() {
         true => session.operand_value(),
         false => None,
     };
+    let instruction = session.instruction(address);
     let Some(value) = value else {
-        return writeln!(out, "{line}");
+        return writeln!(out, "{instruction}");
     };
+    let pointed = value.pointer().and_then(|at| session.modules().nearest(at));
+    let symbol = pointed.filter(|near| near.offset == 0 && near.symbol.is_some());
+    let symbol = symbol.map(|near| near.to_string());
+    let text = operand_text(&value, symbol.as_deref());
     let width = OPERAND_COLUMN - 1;
-    writeln!(out, "{line:width$} {}", operand_text(session, &value))
+    writeln!(out, "{:width$} {text}", instruction.to_string())
 }
 
-fn operand_text(session: &Session, value: &OperandValue) -> String {
+/// What an instruction uses in memory, as it stands behind the instruction; `symbol` is what the pointer there
+/// leads to.
+///
+/// ```
+/// use poolhit::{address::Va, report::location::operand_text};
+/// use poolhit::debugger::operand::OperandValue;
+/// use poolhit::disasm::{MemoryOperand, Segment};
+/// let operand = MemoryOperand { segment: Segment::Ds, offset: Va(0x1000), size: 2 };
+/// let value = OperandValue { operand, selector: 0x2b, bytes: Some(vec![0x34, 0x12]) };
+/// assert_eq!(operand_text(&value, None), "ds:002b:00000000`00001000=1234");
+/// ```
+pub fn operand_text(value: &OperandValue, symbol: Option<&str>) -> String {
     let operand = &value.operand;
     let mut text = format!("{:?}:", operand.segment).to_lowercase();
     if value.selector != 0 {
@@ -75,12 +90,8 @@ fn operand_text(session: &Session, value: &OperandValue) -> String {
     let Some(bytes) = &value.bytes else {
         return text + &"??".repeat(operand.size);
     };
-    let pointer = <[u8; 8]>::try_from(bytes.as_slice()).map(|bytes| Va(u64::from_le_bytes(bytes)));
-    let near = pointer.ok().and_then(|at| session.modules().nearest(at));
-    if let Some(near) = near.filter(|near| near.offset == 0 && near.symbol.is_some())
-        && let Ok(pointer) = pointer
-    {
-        return format!("{text}{{{near} ({pointer})}}");
+    if let (Some(symbol), Some(pointer)) = (symbol, value.pointer()) {
+        return format!("{text}{{{symbol} ({pointer})}}");
     }
     let in_order = operand.segment == Segment::Gs;
     for place in 0..bytes.len() {

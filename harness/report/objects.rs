@@ -26,6 +26,8 @@ const CHARACTERISTICS: [(u32, &str); 12] = [
     (0x1000, "FILE_CHARACTERISTIC_TS_DEVICE"),
     (0x2000, "FILE_CHARACTERISTIC_WEBDAV_DEVICE"),
 ];
+/// `DOE_*` in `_DEVOBJ_EXTENSION.ExtensionFlags`, as far as published sessions name them.
+const EXTENSION_FLAGS: [(u32, &str); 1] = [(0x800, "DOE_DEFAULT_SD_PRESENT")];
 /// `SL_*` in `_IO_STACK_LOCATION.Control` (wdm.h).
 const PENDING: u8 = 1;
 const ON_CANCEL: u8 = 0x20;
@@ -156,14 +158,14 @@ pub fn write_driver(
             ("DriverUnload:  ", driver.unload),
             ("AddDevice:     ", driver.add_device),
         ] {
-            write!(out, "{name}{}", Pointer(routine))?;
-            write_near(out, session, routine)?;
+            write!(out, "{name}{}\t", Pointer(routine))?;
+            write_name(out, session, routine)?;
         }
         writeln!(out, "\nDispatch routines:")?;
         for (number, routine) in driver.major_functions.iter().enumerate() {
             let name = MAJOR_FUNCTIONS[number];
-            write!(out, "[{number:02x}] {name:<34} {}", Pointer(*routine))?;
-            write_near(out, session, *routine)?;
+            write!(out, "[{number:02x}] {name:<34} {}\t", Pointer(*routine))?;
+            write_name(out, session, *routine)?;
         }
     }
     if flags & 5 == 5 {
@@ -178,12 +180,20 @@ pub fn write_driver(
     Ok(())
 }
 
-/// A routine's name, behind a tab.
-fn write_near(out: &mut dyn Write, session: &Session, routine: Va) -> fmt::Result {
+/// A routine's name, if it has one, and the line's end.
+fn write_name(out: &mut dyn Write, session: &Session, routine: Va) -> fmt::Result {
     match session.modules().nearest(routine) {
-        Some(near) if routine != Va(0) => writeln!(out, "\t{near}"),
+        Some(near) if routine != Va(0) => writeln!(out, "{near}"),
         _ => writeln!(out),
     }
+}
+
+/// A routine's name, behind a tab.
+fn write_near(out: &mut dyn Write, session: &Session, routine: Va) -> fmt::Result {
+    if routine != Va(0) {
+        write!(out, "\t")?;
+    }
+    write_name(out, session, routine)
 }
 
 /// Writes a device.
@@ -239,12 +249,15 @@ pub fn write_device(out: &mut dyn Write, session: &Session, device: &DeviceObjec
         0 => "0000000000".to_string(),
         value => format!("{value:#010x}"),
     };
-    writeln!(out, "ExtensionFlags ({})  ", number(device.extension_flags))?;
-    let known = CHARACTERISTICS.iter();
-    let names = known.filter(|(bit, _)| device.characteristics & bit != 0);
-    let names: Vec<&str> = names.map(|(_, name)| *name).collect();
-    let value = number(device.characteristics);
-    writeln!(out, "Characteristics ({value})  {}", names.join(", "))?;
+    let named = |value: u32, known: &[(u32, &'static str)]| {
+        let names = known.iter().filter(|(bit, _)| value & bit != 0);
+        let names: Vec<&str> = names.map(|(_, name)| *name).collect();
+        format!("({})  {}", number(value), names.join(", "))
+    };
+    let flags = named(device.extension_flags, &EXTENSION_FLAGS);
+    writeln!(out, "ExtensionFlags {flags}")?;
+    let characteristics = named(device.characteristics, &CHARACTERISTICS);
+    writeln!(out, "Characteristics {characteristics}")?;
     for (text, other) in [
         ("AttachedDevice (Upper)", device.attached_device),
         ("AttachedTo (Lower)", device.attached_to),
@@ -287,7 +300,7 @@ pub fn write_device_stack(out: &mut dyn Write, stack: &DeviceStack, asked: Va) -
         let sign = if device.address == asked { '>' } else { ' ' };
         writeln!(
             out,
-            "{sign} {:016x}  {:<18} {}  {}",
+            "{sign} {:016x}  {:<19}{}  {}",
             device.address.0,
             device.driver.1,
             Pointer(device.extension),
@@ -394,8 +407,8 @@ fn write_location(
         writeln!(out)?;
     }
     let [one, two, three, four] = location.parameters.map(|value| Pointer(Va(value)));
-    // a control code is written as one
-    let prefix = if matches!(major, 0xd..=0xf) && is_used {
+    // The control code of a device is written as one, that of a file system is not.
+    let prefix = if matches!(major, 0xe | 0xf) && is_used {
         "0x"
     } else {
         ""

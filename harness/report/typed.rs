@@ -199,7 +199,7 @@ impl Listing<'_> {
                     _ => self.line(&text),
                 }
             }
-            (Shape::Array { element, count }, Some(at)) => self.top_array(ty, (element, count), at),
+            (Shape::Array { element, .. }, Some(at)) => self.top_array(ty, element, at),
             (_, Some(at)) => {
                 let text = self.values.text(ty, at);
                 self.line(&text)
@@ -212,18 +212,15 @@ impl Listing<'_> {
     }
 
     /// A variable that is an array: its elements, each in full, or without `-a` and `-b` the first.
-    fn top_array(
-        &mut self,
-        ty: Type<'_>,
-        (element, count): (Type<'_>, u64),
-        at: Va,
-    ) -> Result<(), ListingError> {
-        let depth = self.options.depth.max(1);
+    fn top_array(&mut self, ty: Type<'_>, element: Type<'_>, at: Va) -> Result<(), ListingError> {
+        if let Some(listed) = self.elements(&ty.shape()?, Some(at)) {
+            let depth = self.options.depth.max(1);
+            return self.array(element, listed, at, 0, NAME_WIDTH, depth);
+        }
         let text = self.values.text(ty, at);
         self.line(&text)?;
-        match (self.elements(&Shape::Array { element, count }, Some(at)), element.shape()?) {
-            (Some(listed), _) => self.array(element, listed, at, 0, NAME_WIDTH, depth),
-            (None, Shape::Structure(one)) => self.members(one, Some(at), 0),
+        match element.shape()? {
+            Shape::Structure(one) => self.members(one, Some(at), 0),
             _ => Ok(()),
         }
     }

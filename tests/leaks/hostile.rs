@@ -4,9 +4,9 @@ use poolhit::address::Va;
 use poolhit::debugger::{CallSite, CallStack};
 use poolhit::guest::{BugCheck, RegistrationKind};
 use poolhit::leaks::{
-    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LeftBehind, LiveBlock,
-    Lost, ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, RunStop, TagReport,
-    Unload,
+    Account, BadFreeReport, BlameKind, BlamedBlock, Driver, Growth, Held, LeakReport, LeakedIrp,
+    LeftBehind, LiveBlock, Lost, ModuleReport, PathReport, RequestFault, RequestReport, RunEnd,
+    RunStop, TagReport, Unload,
 };
 use poolhit::report::leaks;
 use poolhit::stack::frame::FrameTrust;
@@ -144,6 +144,15 @@ fn with_names(names: &[impl AsRef<str>]) -> LeakReport {
         end: RunEnd::Stopped(Box::new(RunStop {
             reason: name(0),
             step: Some(name(1)),
+            blocks: vec![BlamedBlock {
+                kind: BlameKind::InFront,
+                block: Va(0x7000),
+                tag: Tag(0x3c3e_2726),
+                bytes: Some(u64::MAX),
+                call: 2,
+                allocated: Some(stack.clone()),
+                freed: Some((3, None)),
+            }],
             bug_check: Some(BugCheck {
                 code: 0x3b,
                 parameters: [u64::MAX; 4],

@@ -1,7 +1,9 @@
 //! A ledger goes where its lab goes, and the guest does not notice it.
 
 use crate::tracked;
-use poolhit::leaks::LeakReport;
+use poolhit::address::Va;
+use poolhit::leaks::{BlameKind, LeakReport};
+use poolhit::memory::WriteMemory;
 use poolhit::{Lab, Session, StopReason};
 
 const TAG: u64 = 0x74736554;
@@ -45,7 +47,7 @@ fn a_saved_lab_keeps_its_ledger() {
         assert_eq!(live(lab), at_start);
         let ledger = lab.leak_tracker().unwrap().ledger();
         assert_eq!(ledger.bad_free_count(), 0);
-        assert!(ledger.last_free(poolhit::address::Va(block)).is_some());
+        assert!(ledger.last_free(Va(block)).is_some());
     }
 }
 
@@ -135,4 +137,71 @@ fn a_free_that_the_kernel_refuses_is_shown_with_the_first_one() {
         assert_eq!(by[0], "ExAllocatePoolWithTag");
         assert!(report.to_string().contains("freed a second time"));
     }
+}
+
+/// What the kernel finds when a block is freed or given out: who had it, and who had the one in front.
+#[test]
+fn a_corrupt_block_is_named_with_its_stack() {
+    // two blocks, one behind the other
+    let pair = |lab: &mut Lab| {
+        let mut known: Vec<u64> = Vec::new();
+        loop {
+            let call = lab.call_kernel("ExAllocatePoolWithTag", &[0, 0x3f0, TAG]);
+            let block = call.unwrap().value;
+            let before = |other: &&u64| **other + 0x400 == block || block + 0x400 == **other;
+            if let Some(other) = known.iter().find(before) {
+                return (block.min(*other), block.max(*other));
+            }
+            known.push(block);
+        }
+    };
+    let blamed = |lab: &mut Lab, freed: u64, kind: u64| {
+        lab.call_kernel("ExFreePoolWithTag", &[freed, TAG])
+            .unwrap_err();
+        let check = lab.bug_check().unwrap();
+        assert_eq!(
+            (check.code, check.parameters[0]),
+            (0x19, kind),
+            "{check:x?}"
+        );
+        lab.leaks().unwrap()
+    };
+    // written behind its end: the header of the next one
+    let mut lab = Lab::builder().track_leaks().build().unwrap();
+    let (block, behind) = pair(&mut lab);
+    let header = Va(behind - 0x10);
+    lab.machine_mut().write(header, &[0x41; 16]).unwrap();
+    let report = blamed(&mut lab, block, 0x20);
+    let [found] = &report.end.stop().unwrap().blocks[..] else {
+        panic!("{report}");
+    };
+    assert_eq!((found.block.0, found.kind), (block, BlameKind::Named));
+    assert_eq!(found.tag.to_string(), "Test");
+    let first = &found.allocated.as_ref().unwrap().frames[0];
+    assert_eq!(first.symbol.as_deref(), Some("ExAllocatePoolWithTag"));
+    let text = report.to_string();
+    let line = format!(
+        "The block {}, tag Test: allocated by pool call ",
+        found.block
+    );
+    assert!(
+        text.contains(&line) && text.contains("\nfreed by pool call "),
+        "{text}"
+    );
+
+    // used when it has been freed: the links of the free list
+    let mut lab = Lab::builder().track_leaks().build().unwrap();
+    let (block, behind) = pair(&mut lab);
+    lab.call_kernel("ExFreePoolWithTag", &[behind, TAG])
+        .unwrap();
+    let links = [(behind + 0x20).to_le_bytes(); 2];
+    lab.machine_mut()
+        .write(Va(behind), links.as_flattened())
+        .unwrap();
+    let report = blamed(&mut lab, block, 3);
+    let found = &report.end.stop().unwrap().blocks[0];
+    assert_eq!((found.block.0, found.kind), (behind, BlameKind::Named));
+    let (_, by) = found.freed.as_ref().unwrap();
+    let first = &by.as_ref().unwrap().frames[0];
+    assert_eq!(first.symbol.as_deref(), Some("ExFreePoolWithTag"));
 }

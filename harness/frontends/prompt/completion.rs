@@ -152,12 +152,14 @@ fn command_start(typed: &str) -> usize {
         Some("j") => '\'',
         _ => return start,
     };
-    let mut quotes = command.match_indices(quote);
-    let opens = command.matches(quote).count() % 2 == 1;
-    match quotes.next_back() {
-        Some((at, _)) if opens => {
+    let escaped = |at: usize| command[..at].ends_with('\\');
+    let places = command.match_indices(quote).map(|(at, _)| at);
+    let places: Vec<usize> = places.filter(|at| !escaped(*at)).collect();
+    match places.last() {
+        Some(at) if places.len() % 2 == 1 => {
             let inside = start + at + 1;
-            inside + command_start(&typed[inside..])
+            // The quotes of the commands in there have a backslash in front.
+            inside + command_start(&typed[inside..].replace(r#"\""#, r#" ""#))
         }
         _ => start,
     }
@@ -288,9 +290,9 @@ mod tests {
         check("bp nt!NtClose \"k; dt nt!_EPRO", 21, &["nt!_EPROCESS"]);
         check("bp nt!NtClose \".if (1) { dc myf", 28, &["myfault"]);
         check("sxe -c \"!poolf", 8, &["!poolfind"]);
-        check("bp nt \"bp nt \\\"vertar", 16, &["vertarget"]);
+        check("bp nt \"bp nt \\\"vertar", 15, &["vertarget"]);
         check("j (1) 'vertar", 7, &["vertarget"]);
-        check("bp nt \"k\" vertar", 11, &[]);
+        check("bp nt \"k\" vertar", 10, &[]);
         check(".echo \"vertar", 7, &[]);
         // A space may be more than one byte long.
         check("u\u{3000}myf", 4, &["myfault"]);

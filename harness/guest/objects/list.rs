@@ -49,6 +49,20 @@ pub struct List<T = Va> {
 }
 
 impl<T> List<T> {
+    /// A list of these items that is whole: one that has not been read in a guest.
+    ///
+    /// ```
+    /// use poolhit::guest::objects::List;
+    /// let list = List::whole(vec![1, 2]);
+    /// assert_eq!((list.len(), list.damage()), (2, None));
+    /// ```
+    pub fn whole(items: Vec<T>) -> List<T> {
+        List {
+            items,
+            ..List::empty()
+        }
+    }
+
     /// A list with nothing in it.
     pub(super) fn empty() -> List<T> {
         List {

@@ -1,8 +1,8 @@
 //! What stopped the run, in words.
 
 use super::text::write_frames;
-use super::words::{clean, source};
-use crate::leaks::{LeakReport, RunEnd, RunStop};
+use super::words::{Number, clean, count, source};
+use crate::leaks::{BlameKind, BlamedBlock, LeakReport, RunEnd, RunStop};
 use std::fmt::{self, Write};
 
 /// The longest reason that is shown, in characters: it may name several requests.
@@ -37,8 +37,29 @@ pub(super) fn write_end(out: &mut dyn Write, report: &LeakReport) -> fmt::Result
     if let Some(step) = &stop.step {
         writeln!(out, "  in      {}", clean(step))?;
     }
-    match &stop.stack {
-        None => Ok(()),
-        stack => write_frames(out, stack.as_ref()),
+    if stop.stack.is_some() {
+        write_frames(out, stop.stack.as_ref())?;
     }
+    stop.blocks
+        .iter()
+        .try_for_each(|block| write_block(out, block))
+}
+
+/// A block that the bug check is about.
+fn write_block(out: &mut dyn Write, block: &BlamedBlock) -> fmt::Result {
+    let what = match block.kind {
+        BlameKind::Named => "The block",
+        BlameKind::InFront => "In front of it, the block",
+    };
+    write!(out, "\n{what} {}, tag {}", block.block, block.tag)?;
+    if let Some(bytes) = block.bytes {
+        write!(out, ", {}", count(bytes, "byte"))?;
+    }
+    writeln!(out, ": allocated by pool call {}", Number(block.call))?;
+    write_frames(out, block.allocated.as_ref())?;
+    let Some((call, stack)) = &block.freed else {
+        return Ok(());
+    };
+    writeln!(out, "freed by pool call {}", Number(*call))?;
+    write_frames(out, stack.as_ref())
 }

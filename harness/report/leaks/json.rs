@@ -9,8 +9,9 @@ use crate::address::Va;
 use crate::debugger::{CallSite, CallStack};
 use crate::guest::BugCheck;
 use crate::leaks::{
-    Account, BadFreeReport, Driver, Growth, Held, LeakReport, LeakedIrp, LeftBehind, LiveBlock,
-    Lost, ModuleReport, PathReport, RequestFault, RequestReport, RunEnd, TagReport, Totals, Unload,
+    Account, BadFreeReport, BlameKind, BlamedBlock, Driver, Growth, Held, LeakReport, LeakedIrp,
+    LeftBehind, LiveBlock, Lost, ModuleReport, PathReport, RequestFault, RequestReport, RunEnd,
+    TagReport, Totals, Unload,
 };
 use crate::report::json::JsonValue;
 
@@ -188,8 +189,31 @@ fn end(end: &RunEnd) -> JsonValue {
     ];
     keys.extend(stop.step.as_deref().map(|step| ("step", step.into())));
     keys.extend(stop.bug_check.map(|check| ("bug_check", bug_check(check))));
+    if !stop.blocks.is_empty() {
+        keys.push(("blocks", stop.blocks.iter().map(blamed).collect()));
+    }
     keys.extend(stop.place.as_ref().map(|place| ("place", frame(place))));
     keys.push(("stack", stack(stop.stack.as_ref())));
+    JsonValue::Object(keys)
+}
+
+fn blamed(block: &BlamedBlock) -> JsonValue {
+    let kind = match block.kind {
+        BlameKind::Named => "named",
+        BlameKind::InFront => "in_front",
+    };
+    let mut keys: Keys = vec![
+        ("kind", kind.into()),
+        ("block", hex(block.block)),
+        ("tag", block.tag.to_string().into()),
+        ("call", block.call.into()),
+        ("allocated_by", stack(block.allocated.as_ref())),
+    ];
+    keys.extend(block.bytes.map(|bytes| ("bytes", bytes.into())));
+    if let Some((call, by)) = &block.freed {
+        let freed = vec![("call", (*call).into()), ("stack", stack(by.as_ref()))];
+        keys.push(("freed", JsonValue::Object(freed)));
+    }
     JsonValue::Object(keys)
 }
 

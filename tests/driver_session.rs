@@ -1,5 +1,5 @@
-//! Requests that the program makes while a session lets the guest run: by the library, and by
-//! `poolhit debug`.
+//! A driver under the debugger, from its `DriverEntry` through the requests that the program makes of it to its
+//! unloading: by the library, and by `poolhit debug`.
 
 use poolhit::guest::{ImageFile, Lab};
 use poolhit::{QueuedRequest, Session, StopReason};
@@ -24,7 +24,7 @@ fn leaky() -> Session {
 }
 
 fn open(path: &str) -> QueuedRequest {
-    QueuedRequest::Open(path.into())
+    QueuedRequest::Open(Some(path.into()))
 }
 
 /// `IOCTL_LEAKY_ADD` of fixtures/guest/include/leaky.h.
@@ -141,4 +141,61 @@ fn the_command_line_makes_requests() {
     let (status, _, errors) = run(&["--ioctl", "1", "--program", "x.exe"]);
     assert_eq!(status, Some(2));
     assert!(errors.contains("cannot be used with"), "{errors}");
+}
+
+/// The first prompt before the driver is loaded: breakpoints in it are set when it comes.
+#[test]
+fn driver_entry_can_be_debugged() {
+    let pdb = Some(LEAKY_PDB.bytes);
+    let driver = ImageFile::parse(LEAKY.name, LEAKY.bytes, pdb).unwrap();
+    let lab = Lab::builder().driver(driver).requester().initial_break();
+    let mut session = Session::new(lab.build().unwrap());
+    assert!(session.execute("lm").unwrap().contains(" nt "));
+    assert!(session.modules().by_name("leaky").is_none());
+    session.queue_requests([QueuedRequest::Open(None), ioctl(ADD, &[0x40, 0, 0, 0])]);
+    session.execute("bu leaky!DriverEntry").unwrap();
+    session.execute("bu leaky!AddEntry").unwrap();
+    let text = session.execute("g").unwrap();
+    assert!(
+        text.starts_with("Breakpoint 0 hit\nleaky!DriverEntry:\n"),
+        "{text}"
+    );
+    let stack = session.execute("k").unwrap();
+    assert!(stack.contains("nt!IopLoadDriver+"), "{stack}");
+    // nothing of the driver's is there yet
+    assert!(session.execute("!drvobj leaky").unwrap().contains("leaky"));
+    assert_eq!(session.lab().driver_links(), Vec::<String>::new());
+    session.execute("gu").unwrap();
+    assert_eq!(session.value_of("eax"), Some(0));
+    assert_eq!(session.lab().driver_links(), [LEAKY_LINK]);
+    // the break instruction that is the first prompt without all this
+    let text = session.execute("g").unwrap();
+    assert!(text.contains("nt!DbgBreakPoint:\n"), "{text}");
+    let text = session.execute("g").unwrap();
+    assert!(
+        text.starts_with("open \\\\.\\Leaky: success\nBreakpoint 1 hit\n"),
+        "{text}"
+    );
+}
+
+/// A breakpoint that follows a module goes with it, and comes again.
+#[test]
+fn breakpoints_follow_a_driver_that_is_loaded_again() {
+    let mut session = leaky();
+    session
+        .execute("bu leaky!LeakyUnload; bu leaky!DriverEntry")
+        .unwrap();
+    let service = session.lab().driver_service();
+    session.queue_requests([QueuedRequest::UnloadDriver(service)]);
+    let text = session.execute("g").unwrap();
+    assert!(text.starts_with("Breakpoint 0 hit\n"), "{text}");
+    let text = session.execute("g").unwrap();
+    assert!(text.starts_with("unload: success"), "{text}");
+    assert!(
+        session
+            .execute("bl")
+            .unwrap()
+            .contains("(leaky!DriverEntry)")
+    );
+    assert!(session.resolve("leaky!DriverEntry").is_none());
 }
