@@ -4,8 +4,9 @@
 //! ".kframes (Set Stack Length)" in the debugger's manual has the rules and the form.
 //!
 //! ```text
-//! kd> .kframes 2; k
+//! kd> .kframes 2
 //! Default stack trace depth is 0n2 frames
+//! kd> k
 //! Child-SP          RetAddr           Call Site
 //! fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
 //! fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
