@@ -6,8 +6,89 @@ use super::name_length;
 /// The names, in ASCII order, and a sentence each.
 static ABSENT: &[(&str, &str)] = &[
     (
+        "!address",
+        "Address ranges are not listed here: !pte shows a page, and lm the modules.",
+    ),
+    ("!dbgprint", "What the guest prints is shown as it comes."),
+    (
+        "!dh",
+        "An image's headers are not listed here: lmvm shows its dates and sizes.",
+    ),
+    (
+        "!dpcs",
+        "DPC queues are not listed here: dt nt!_KDPC shows one.",
+    ),
+    (
+        "!error",
+        "Error codes are not explained here: !analyze -show explains bug checks.",
+    ),
+    ("!fileobj", "dt nt!_FILE_OBJECT shows a file object."),
+    (
+        "!for_each_process",
+        "!process 0 7 shows all processes; !list goes through their list with commands.",
+    ),
+    ("!for_each_thread", "!process 0 7 shows all threads."),
+    (
+        "!help",
+        ".hh COMMAND shows a command's page, and .help all names.",
+    ),
+    (
+        "!idt",
+        "Interrupt gates are not listed here: !pcr says where the table is.",
+    ),
+    (
+        "!irpfind",
+        "Requests are not searched for here: !irp shows one, and !thread those of a thread.",
+    ),
+    ("!lmi", "lmvm shows what is known of a module."),
+    (
+        "!locks",
+        "The kernel keeps no list of its resources here: dt nt!_ERESOURCE shows one.",
+    ),
+    (
+        "!peb",
+        "dt nt!_PEB @$peb shows the process environment block.",
+    ),
+    (
+        "!ready",
+        "The scheduler's queues are not listed here: !process 0 7 shows all threads and what they wait for.",
+    ),
+    (
+        "!running",
+        "Processor 1 runs all there is here: !thread shows the thread on it.",
+    ),
+    (
+        "!stacks",
+        "The scheduler's queues are not listed here: !process 0 7 shows all threads and what they wait for.",
+    ),
+    (
         "!sym",
         "How symbols are looked for is not shown here: .sympath says where.",
+    ),
+    (
+        "!teb",
+        "dt nt!_TEB @$teb shows the thread environment block.",
+    ),
+    (
+        "!timer",
+        "Timers are not listed here: dt nt!_KTIMER shows one.",
+    ),
+    ("!token", "There are no tokens here: no access is checked."),
+    (
+        "!validatelist",
+        "dl and dlb follow a list forwards and backwards.",
+    ),
+    (
+        "!verifier",
+        "There is no Driver Verifier here: poolhit leaks finds what a driver leaves.",
+    ),
+    (
+        "!vm",
+        "No paging statistics are kept here: !poolused counts the pool.",
+    ),
+    (
+        "#",
+        "Instructions are not searched by their text here: u lists them, and s -b finds bytes.",
     ),
     (
         ".chain",
@@ -23,12 +104,24 @@ static ABSENT: &[(&str, &str)] = &[
         "There is no exception of a dump file here: .exr -1 shows the one that has stopped the guest.",
     ),
     (
+        ".expr",
+        "There is one kind of expressions here, MASM's: ? evaluates them.",
+    ),
+    (
+        ".fnent",
+        "A function's entry is not shown here: uf shows what belongs to it.",
+    ),
+    (
         ".load",
         "There are no extension libraries here: the commands with ! are built in.",
     ),
     (
-        ".process",
-        "No other process's context can be set here: !process shows the processes.",
+        ".open",
+        "No source files are read here: .lines -e has k say which line it is.",
+    ),
+    (
+        ".readmem",
+        "Memory is not read from files here: eb and f write it.",
     ),
     (
         ".reboot",
@@ -38,17 +131,26 @@ static ABSENT: &[(&str, &str)] = &[
         ".restart",
         "The guest cannot be started again: leave with q, and start anew.",
     ),
+    (".shell", "No programs of the host are started here."),
+    (
+        ".srcpath",
+        "No source files are read here: .lines -e has k say which line it is.",
+    ),
     (
         ".symfix",
         "Symbol servers are not asked here: .sympath takes folders with PDBs.",
     ),
     (
-        ".thread",
-        "No other thread's context can be set here: !thread shows the threads.",
+        ".symopt",
+        "There are no symbol options to set here: .sympath says where PDBs are looked for.",
     ),
     (
         ".unload",
         "There are no extension libraries here: the commands with ! are built in.",
+    ),
+    (
+        ".writemem",
+        "Memory is not written to files here: .logopen keeps what db shows.",
     ),
     (
         "??",
@@ -57,6 +159,10 @@ static ABSENT: &[(&str, &str)] = &[
     (
         "a",
         "There is no assembler here: eb writes an instruction's bytes.",
+    ),
+    (
+        "dg",
+        "Segment selectors are not shown here: rM 100 shows the descriptor tables.",
     ),
     (
         "dv",
@@ -71,12 +177,36 @@ static ABSENT: &[(&str, &str)] = &[
         "The guest's ports cannot be read here: ba i stops where a port is used.",
     ),
     (
+        "kx",
+        "There is no k with data model expressions here: kv shows all there is to a frame.",
+    ),
+    (
+        "l+",
+        "No source files are read here: .lines -e has k say which line it is.",
+    ),
+    (
+        "l-",
+        "No source files are read here: .lines -e has k say which line it is.",
+    ),
+    (
+        "ls",
+        "No source files are read here: .lines -e has k say which line it is.",
+    ),
+    (
+        "lsa",
+        "No source files are read here: .lines -e has k say which line it is.",
+    ),
+    (
         "ob",
         "The guest's ports cannot be written here: ba i stops where a port is used.",
     ),
     (
         "qd",
         "There is no target to leave running here: q ends the session.",
+    ),
+    (
+        "uu",
+        "u says where memory cannot be read: there is no other form here.",
     ),
     (
         "wt",
@@ -86,23 +216,20 @@ static ABSENT: &[(&str, &str)] = &[
         "|",
         "There is one system here, and no other to list or to go to.",
     ),
-    (
-        "~",
-        "There is one processor to look at here, and no other to list or to go to.",
-    ),
 ];
 
 /// What there is to say of the absent command that a text starts with.
 ///
 /// ```
 /// use poolhit::commands::absent_command;
-/// assert!(absent_command("~0s").unwrap().contains("processor"));
+/// assert!(absent_command("| 1s").unwrap().contains("system"));
 /// assert!(absent_command("?? sizeof(int)").is_some());
 /// assert!(absent_command("? 1").is_none());
 /// ```
 pub fn absent_command(command: &str) -> Option<&'static str> {
     let name = match command.starts_with("??") {
         true => "??",
+        false if command.starts_with("l+") || command.starts_with("l-") => &command[..2],
         false => &command[..name_length(command)],
     };
     let found = ABSENT

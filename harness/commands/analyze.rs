@@ -5,7 +5,9 @@
 //! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
 //! database. The order of the sections, and that addresses stand without a back-tick in them, is that of analyses of
 //! Windows 7 (w7forums.com, "BSODing lately"; sevenforums.com, "Random BSOD in every week") and of "ssmdrv+64e" for
-//! the lines behind `FOLLOWUP_IP`. `MachineOwner` is what debuggers say who know nobody else (triage.ini). The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
+//! the lines behind `FOLLOWUP_IP`. `MachineOwner` is what debuggers say who know nobody else (triage.ini). With a
+//! context record the stack is the one there; with a trap frame alone it is the one that the bug check was made
+//! on, as in the first of these. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
 //!
 //! ```text
 //! kd> ed nt!PoolHitTag 3261654c; g
@@ -170,7 +172,7 @@ fn write_details(
         StackSource::TrapFrame(at) => {
             writeln!(out, "TRAP_FRAME:  {:016x} -- (.trap {:#x})", at.0, at.0)?;
             out.write_str(NOTE)?;
-            format!(".trap {:#x} ; kb", at.0)
+            "kb".to_string()
         }
         StackSource::Context(at) => {
             writeln!(out, "CONTEXT:  {:016x} -- (.cxr {:#x})", at.0, at.0)?;

@@ -26,7 +26,13 @@ pub(super) fn next_numbers(
             let Some((first, last)) = parse_numbers(part) else {
                 return Err(arguments.error(CommandErrorKind::Syntax).into());
             };
-            numbers.extend(first..=last);
+            let exists = |number: &usize| {
+                let mut all = session.breakpoints().iter();
+                all.any(|one| one.number == *number)
+            };
+            // Of a range nothing is said about those that do not exist.
+            let is_range = part.contains('-');
+            numbers.extend((first..=last).filter(|one| !is_range || exists(one)));
         }
     }
     Ok(numbers)

@@ -2,7 +2,8 @@
 //! with an address, or for a variable, their values.
 //!
 //! NAME is a structure, union, enumeration or `typedef`, or a variable. With `*` or `?` in it, the
-//! types that fit are listed by name. FIELD shows one member only; `Tail.Overlay.` shows the members
+//! types that fit are listed by name. Of an array the first element is shown, with `-a` all of them, and
+//! `NAME[3]` is one of them. FIELD shows one member only; `Tail.Overlay.` shows the members
 //! inside it. Case does not matter.
 //!
 //! | option | effect |
@@ -51,7 +52,7 @@ pub(super) fn run(
         return list_names(session.modules(), name, out);
     }
     let mut target = find(session.modules(), name)?;
-    if target.is_none() && !request.is_name {
+    if target.is_none() && !request.is_name && element(name).is_none() {
         // `dt ADDRESS NAME` is as good.
         let mut retry = before;
         if request.next_address(session, &mut retry).is_ok()
@@ -86,6 +87,25 @@ struct Target<'m> {
     ty: Type<'m>,
     /// Where a variable is.
     at: Option<Va>,
+}
+
+impl<'m> Target<'m> {
+    /// An element of a variable that is an array; `None` if it has none of that number.
+    fn element(self, index: u64) -> Option<Target<'m>> {
+        let (element, count) = match self.ty.shape().ok()? {
+            Shape::Array { element, count, .. } => (element, count),
+            _ => return None,
+        };
+        let offset = (index < count)
+            .then_some(index)?
+            .checked_mul(element.size().ok()?)?;
+        Some(Target {
+            name: format!("{}[{index}]", self.name),
+            ty: element,
+            at: Some(self.at?.wrapping_add(offset)),
+            ..self
+        })
+    }
 }
 
 /// What the line asks for besides the name.
@@ -262,6 +282,10 @@ fn candidates<'m, 'n>(modules: &'m Modules, name: &'n str) -> (Vec<&'m Module>, 
 fn find<'m>(modules: &'m Modules, name: &str) -> Result<Option<Target<'m>>, ExecuteError> {
     let is_explicit = name.contains('!');
     let (modules, name) = candidates(modules, name);
+    if let Some((array, index)) = element(name) {
+        let found = find_in(&modules, array, is_explicit)?;
+        return Ok(found.and_then(|target| target.element(index)));
+    }
     let found = find_in(&modules, name, is_explicit)?;
     match found {
         None if !name.starts_with('_') => find_in(&modules, &format!("_{name}"), is_explicit),

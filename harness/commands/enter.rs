@@ -79,7 +79,7 @@ pub(super) fn run_again(
 }
 
 /// Checks that there are values.
-fn values_follow(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
+pub(super) fn values_follow(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
     match arguments.at_end() {
         true => Err(ExecuteError::ValuesNeeded),
         false => Ok(()),
@@ -87,7 +87,7 @@ fn values_follow(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
 }
 
 /// Whether `SIZE` bytes hold a value, without a sign or with one.
-fn fits<const SIZE: usize>(value: u64) -> bool {
+pub(super) fn fits<const SIZE: usize>(value: u64) -> bool {
     let unused = 64 - 8 * SIZE as u32;
     let (unsigned, signed) = (value, value as i64);
     unsigned << unused >> unused == unsigned || signed << unused >> unused == signed
@@ -95,7 +95,7 @@ fn fits<const SIZE: usize>(value: u64) -> bool {
 
 /// Checks that a space follows what has been read, or nothing: `1.5` is no number, and not the
 /// numbers `1`, `.` (the current address) and `5` either.
-fn separated(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
+pub(super) fn separated(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
     let next = arguments.rest().chars().next();
     match next.is_none_or(char::is_whitespace) {
         true => Ok(()),

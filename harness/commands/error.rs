@@ -1,7 +1,7 @@
 //! Why a command could not be executed, in the debugger's words where it has some.
 
 use super::search::HIT_LIMIT;
-use crate::address::Va;
+use crate::address::{Pa, Va};
 use crate::debugger::alias::AliasError;
 use crate::debugger::command_line::LineTooLong;
 use crate::debugger::cursor::{ArgumentError, CommandError, CommandErrorKind, Cursor};
@@ -170,6 +170,12 @@ pub enum ExecuteError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// There is no physical memory at an address. The words are WinDbg's.
+    #[error("Physical memory read at {:x} failed", .0.0)]
+    NoPhysicalMemory(Pa),
+    /// A type has no such member, or it is none that a list's links can be in.
+    #[error("Cannot find the field '{0}' of a list's links")]
+    NoLink(String),
     /// Files may not be used in this session.
     #[error("commands may not use files in this session")]
     FilesRefused,

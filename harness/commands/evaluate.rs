@@ -18,6 +18,11 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
+    if arguments.rest().contains("@@")
+        && let Some(sentence) = super::absent_command("??")
+    {
+        return Err(ExecuteError::Absent(sentence));
+    }
     let value = arguments.next_expression(session)?;
     arguments.finish()?;
     session.state.last_value = value;

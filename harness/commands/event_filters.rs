@@ -151,6 +151,11 @@ pub(super) fn reset(
     Ok(Flow::Stay)
 }
 
+/// The manual's other filters ("Controlling Exceptions and Events"), of which nothing comes here.
+const ABSENT: [&str; 9] = ["ct", "et", "cpr", "epr", "out", "ser", "ibp", "iml", "asrt"];
+const ABSENT_TEXT: &str =
+    "This filter is not here, since no such event comes: sx lists those that are.";
+
 /// What is to be changed of a filter.
 struct Change {
     status: Option<BreakStatus>,
@@ -243,6 +248,9 @@ pub(super) fn set<const STATUS: u8>(
             }
         }
         return Ok(Flow::Stay);
+    }
+    if ABSENT.iter().any(|one| one.eq_ignore_ascii_case(name)) {
+        return Err(ExecuteError::Absent(ABSENT_TEXT));
     }
     let code = arguments.next_expression(session)?;
     arguments.finish()?;

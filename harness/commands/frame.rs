@@ -1,6 +1,7 @@
 //! `.frame [/c] [/r] [NUMBER]`: which frame of the stack is looked at: its row of the stack listing; with
 //! `/r` the registers there, of which the non-volatile ones are right. With `/c` the debugger looks from
-//! that frame: `r`, `k` and expressions are about it until the guest goes on. `gu` goes up from the frame.
+//! that frame: `r`, `k` and expressions are about it until the guest goes on, and it is frame 0 then, as it is
+//! the first row of `k`. Without a number it is the frame that was chosen last. `gu` goes up from the frame.
 //!
 //! ".frame (Set Local Context)" in the debugger's manual has the rules, sessions published by their
 //! authors the row, and what is said of a frame that the stack does not have ("Cannot find frame 0x5, previous scope
@@ -57,11 +58,17 @@ pub(super) fn run(
     };
     write_row(out, number, &frame)?;
     let before = session.control.context.replace(frame.registers);
+    let was_set = std::mem::take(&mut session.control.context_is_set);
     if shows {
         registers::run(session, &mut Cursor::new(""), out)?;
     }
-    if !sets {
+    if sets {
+        // The stack is listed, and counted, from here on.
+        session.control.context_is_set = true;
+        session.control.frame = 0;
+    } else {
         session.control.context = before;
+        session.control.context_is_set = was_set;
         session.control.frame = number;
     }
     Ok(Flow::Stay)

@@ -7,10 +7,10 @@
 //!
 //! ```text
 //! kd> .help
-//! .block .break .bugcheck .catch .continue .cxr .do .echo .effmach .else
-//! .elseif .elsif .exr .for .foreach .formats .frame .help .hh .if .leave
-//! .lines .logappend .logclose .logfile .logopen .printf .reload .sympath .time
-//! .trap .while
+//! .block .break .bugcheck .catch .cls .continue .cxr .do .echo .effmach .else
+//! .elseif .elsif .exr .for .foreach .formats .frame .help .hh .if .kframes
+//! .lastevent .leave .lines .logappend .logclose .logfile .logopen .printf
+//! .process .reload .sympath .thread .time .trap .while
 //! ```
 
 use super::pages::page;

@@ -40,9 +40,12 @@ mod go;
 mod go_up;
 mod handles;
 mod help;
+mod implicit;
 mod kernel_object;
 mod kernel_objects;
+mod last_event;
 mod lines;
+mod list;
 mod list_breakpoints;
 mod list_modules;
 mod log_file;
@@ -53,6 +56,7 @@ mod nearest;
 mod page_table;
 pub mod pages;
 mod passing;
+mod physical;
 mod pool;
 mod pool_find;
 mod pool_used;
@@ -70,6 +74,7 @@ mod request_packet;
 mod script_file;
 pub mod search;
 mod set_breakpoint;
+mod set_stack_length;
 mod stack;
 mod step;
 mod symbol_files;
@@ -241,6 +246,8 @@ fn all() -> impl Iterator<Item = &'static (&'static str, Run)> {
     let families = display_pointers::COMMANDS.iter();
     let families = families.chain(&kernel_objects::COMMANDS);
     let families = families.chain(&programs::COMMANDS);
+    let families = families.chain(&physical::COMMANDS);
+    let families = families.chain(&implicit::COMMANDS);
     COMMANDS.iter().chain(families)
 }
 

@@ -74,8 +74,11 @@ static PAGES: &[Page] = &[
     page!("go_up.rs", ["gu"]),
     page!("handles.rs", ["!handle"]),
     page!("help.rs", [".help", ".hh"]),
+    page!("implicit.rs", [".process", ".thread", "~"]),
     page!("kernel_object.rs", ["!object"]),
+    page!("last_event.rs", [".cls", ".lastevent"]),
     page!("lines.rs", [".lines"]),
+    page!("list.rs", ["!list"]),
     page!("list_breakpoints.rs", ["bl"]),
     page!("list_modules.rs", ["lm"]),
     page!(
@@ -90,6 +93,12 @@ static PAGES: &[Page] = &[
     page!("move_memory.rs", ["m"]),
     page!("nearest.rs", ["ln"]),
     page!("page_table.rs", ["!pte", "!vtop"]),
+    page!(
+        "physical.rs",
+        [
+            "!da", "!db", "!dc", "!dd", "!dp", "!dq", "!du", "!dw", "!eb", "!ed"
+        ]
+    ),
     page!("pool.rs", ["!pool"]),
     page!("pool_find.rs", ["!poolfind"]),
     page!("pool_used.rs", ["!poolused"]),
@@ -106,6 +115,7 @@ static PAGES: &[Page] = &[
     page!("script_file.rs", ["$$<", "$$><", "$$>a<", "$<", "$><"]),
     page!("search.rs", ["s"]),
     page!("set_breakpoint.rs", ["bm", "bp", "bu"]),
+    page!("set_stack_length.rs", [".kframes"]),
     page!("stack.rs", ["k"]),
     page!(
         "step.rs",

@@ -52,7 +52,7 @@ impl Session {
         PassingPoints {
             points: breakpoints
                 .filter(|one| one.is_plain() && self.aliases().keep(&one.command))
-                .filter_map(|one| Some((one.address, frames_shown(one)?)))
+                .filter_map(|one| Some((one.address, frames_shown(one, self.state.frames)?)))
                 .collect(),
             lines: self.shows_source_lines(),
         }
@@ -78,7 +78,7 @@ impl Session {
 }
 
 /// The number of frames shown by a breakpoint whose commands are `k` and `g`.
-fn frames_shown(breakpoint: &Breakpoint) -> Option<usize> {
+fn frames_shown(breakpoint: &Breakpoint, default: u64) -> Option<usize> {
     let mut commands = commands(&breakpoint.command).ok()?;
     let (stack, go) = (commands.next()?, commands.next()?);
     // From a breakpoint that is come to freely, `gc` goes on as `g` does.
@@ -86,7 +86,9 @@ fn frames_shown(breakpoint: &Breakpoint) -> Option<usize> {
         .iter()
         .any(|one| go.trim().eq_ignore_ascii_case(one));
     let plain = goes && commands.next().is_none();
-    plain.then(|| super::stack::constant_count(stack)).flatten()
+    plain
+        .then(|| super::stack::constant_count(stack, default))
+        .flatten()
 }
 
 impl PassingCommands for PassingStacks {

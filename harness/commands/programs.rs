@@ -1,11 +1,12 @@
 //! The commands that programs of commands are made of.
 
 use super::{
-    Run, aliases, catch, condition, echo, effective_machine, for_each, formats, help, log_file,
-    loops, print_formatted, script_file, time,
+    Run, aliases, catch, condition, echo, effective_machine, for_each, formats, help, last_event,
+    list, log_file, loops, print_formatted, script_file, set_stack_length, time,
 };
 
-pub(super) static COMMANDS: [(&str, Run); 35] = [
+pub(super) static COMMANDS: [(&str, Run); 39] = [
+    ("!list", list::run),
     ("$$<", script_file::run::<{ script_file::LINES }>),
     ("$$><", script_file::run::<{ script_file::BLOCK }>),
     ("$$>a<", script_file::run::<{ script_file::ARGUMENTS }>),
@@ -14,6 +15,7 @@ pub(super) static COMMANDS: [(&str, Run); 35] = [
     (".block", condition::run_block),
     (".break", loops::run_jump::<true>),
     (".catch", catch::run),
+    (".cls", last_event::run_clear),
     (".continue", loops::run_jump::<false>),
     (".do", loops::run_do),
     (".echo", echo::run),
@@ -27,6 +29,8 @@ pub(super) static COMMANDS: [(&str, Run); 35] = [
     (".help", help::run::<true>),
     (".hh", help::run::<false>),
     (".if", condition::run_if),
+    (".kframes", set_stack_length::run),
+    (".lastevent", last_event::run),
     (".leave", catch::run_leave),
     (".logappend", log_file::run_open::<true>),
     (".logclose", log_file::run_close),

@@ -2,9 +2,9 @@
 //! Without a name those that the mask says (see `rm`); `rM` has a mask of its own, `rX` shows the vector
 //! registers.
 //!
-//! In a context that `.trap` or `.cxr` has set, `Last set context:` stands above it, as in analyses by
-//! their authors. There and in a frame's (`.frame /c`) no register can be changed: in the project's own
-//! words, since none of WinDbg's were found.
+//! In a context that `.trap`, `.cxr` or `.frame /c` has set, `Last set context:` stands above it, as in
+//! analyses by their authors. There no register can be changed: in the project's own words, since none of
+//! WinDbg's were found.
 //!
 //! `r.` shows the registers that the instruction which is next names, in one line; its form is that of a session
 //! published with notes on tcpip.sys ("test al,al").

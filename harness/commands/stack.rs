@@ -15,7 +15,7 @@
 //!
 //! Options may be combined: `kbn 5`. `k = STACK COUNT` and `k = STACK INSTRUCTION COUNT` start elsewhere.
 //! `kd [WORDS]` shows the words on the stack. "k, kb, kc, kd, kp, kP, kv (Display Stack Backtrace)" in the
-//! debugger's manual has the rules. A register context that `.trap` or `.cxr` has set is said above the
+//! debugger's manual has the rules. A register context that `.trap`, `.cxr` or `.frame /c` has set is said above the
 //! stack, as sessions published by their authors have it.
 //!
 //! ```text
@@ -40,8 +40,6 @@ use crate::report::stack::write_stack;
 use crate::report::stack_columns::{StackColumns, write_columns};
 use std::fmt::Write;
 
-/// The frames shown without a count.
-const DEFAULT_FRAMES: u64 = 0x100;
 /// The frames shown at most (the debugger's own limit on `k`'s count).
 const MAXIMUM_FRAMES: u64 = 0xffff;
 /// The words that `kd` shows without a count.
@@ -84,7 +82,7 @@ pub(super) fn run(
     }
     let count = match count {
         Some(count) => count,
-        None => arguments.next_expression_or(session, DEFAULT_FRAMES)?,
+        None => arguments.next_expression_or(session, session.state.frames)?,
     };
     arguments.finish()?;
     let limit = count.min(MAXIMUM_FRAMES) as usize;
@@ -167,10 +165,10 @@ fn show_words(
 
 /// The number of frames that a `k` shows which needs nothing of the guest to know it: without a
 /// count, or with a number for one.
-pub(super) fn constant_count(command: &str) -> Option<usize> {
+pub(super) fn constant_count(command: &str, default: u64) -> Option<usize> {
     let arguments = command.trim().strip_prefix(['k', 'K'])?;
     if arguments.is_empty() {
-        return Some(DEFAULT_FRAMES as usize);
+        return Some(default.min(MAXIMUM_FRAMES) as usize);
     }
     let digits = arguments.strip_prefix(' ')?.trim();
     let is_number = digits.len() <= 4 && digits.starts_with(|c: char| c.is_ascii_digit());

@@ -36,7 +36,7 @@ pub struct Analysis {
     pub source: StackSource,
     /// The registers there.
     pub registers: Registers,
-    /// The whole stack of the processor.
+    /// The stack: the one that a context record leads to, or else the processor's, with the trap frame on it.
     pub stack: Vec<StackFrame>,
     /// Which frame of it is to be looked at: the first in a driver, or the one that made the bug check.
     pub culprit: Option<usize>,
@@ -49,7 +49,8 @@ impl Session {
     ///
     /// The frame to look at is the first below the bug check itself whose code is in kernel space and not
     /// the kernel's: the nearest driver. If there is none it is the code that the kernel's own exception
-    /// handling was entered from, or the caller of `nt!KeBugCheckEx`.
+    /// handling was entered from, or the caller of `nt!KeBugCheckEx`. Where the bug check has a context record
+    /// the stack is the one there, of the code that raised the exception.
     ///
     /// ```
     /// use poolhit::{Lab, Session};
@@ -96,6 +97,12 @@ impl Session {
             _ => (StackSource::Processor, here),
         };
         let fault = (source != StackSource::Processor).then(|| registers.rip());
+        // The exception's own code is what a context record leads to; a trap frame is on the stack that
+        // the bug check was made on.
+        let (stack, faulted) = match source {
+            StackSource::Context(_) => (self.stack_frames(&registers, FRAMES), None),
+            _ => (stack, faulted),
+        };
         let driver = stack.iter().position(|frame| self.is_driver_s(frame));
         let maker = stack.iter().position(|frame| {
             let symbol = frame.site.symbol.as_deref().unwrap_or_default();
@@ -104,7 +111,8 @@ impl Session {
         let behind = |at: usize| (at + 1 < stack.len()).then_some(at + 1);
         let culprit = driver
             .or_else(|| faulted.and_then(behind))
-            .or_else(|| maker.and_then(behind));
+            .or_else(|| maker.and_then(behind))
+            .or_else(|| matches!(source, StackSource::Context(_)).then_some(0));
         Analysis {
             check,
             fault,

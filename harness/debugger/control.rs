@@ -99,7 +99,7 @@ pub(crate) struct Control {
     pub next: Option<Motion>,
     /// The registers that the debugger looks from, if not the processor's.
     pub context: Option<Registers>,
-    /// They are those of a trap frame or a context record, and no frame's.
+    /// They have been chosen: a trap frame's, a context record's or a frame's.
     pub context_is_set: bool,
     /// CS, SS, DS, ES, FS and GS there, if not the processor's.
     pub segments: Option<[u16; 6]>,

@@ -32,6 +32,7 @@ impl Session {
             (&control.context, control.context_is_set, &control.segments),
             (control.frame, control.shows_registers, &control.going_to),
             (control.stepped_onto, &control.next, &control.effective),
+            (state.next_physical, state.extension_result, state.frames),
             (
                 (control.event_at, control.previous_event, &control.event),
                 (&control.exception, &control.condition_error),

@@ -106,6 +106,7 @@ impl Session {
             "$pagesize" => 0x1000,
             "$pcr" => self.lab().processor_control_region().0,
             "$exp" => self.state.last_value,
+            "$extret" => self.state.extension_result,
             "$p" => self.state.last_shown,
             "$bug_code" => self.lab().bug_check()?.code.into(),
             name => {

@@ -7,6 +7,9 @@ use crate::guest::SymbolPath;
 /// How many user-defined pseudo-registers there are: `$t0` to `$t19`.
 pub const USER_REGISTERS: usize = 20;
 
+/// The frames that `k` shows at first without a count (".kframes (Set Stack Length)").
+pub const DEFAULT_FRAMES: u64 = 0x100;
+
 /// The bits of the mask that says which registers `r` shows ("rm (Register Mask)").
 pub mod register_mask {
     /// Integer registers; the bit of 32-bit targets means the same.
@@ -38,10 +41,16 @@ pub(crate) struct State {
     pub last_value: u64,
     /// `$p`: the last value that a display of memory showed.
     pub last_shown: u64,
+    /// `$extret`: what an extension's command has to say; the list entry that `!list` is at.
+    pub extension_result: u64,
+    /// The frames that stacks are shown with without a count.
+    pub frames: u64,
     /// The base of numbers without prefix.
     pub radix: u32,
     /// Which registers `r` shows.
     pub register_mask: u32,
+    /// Where a display of physical memory without an address goes on.
+    pub next_physical: Va,
     /// The last display command's name, which `d` repeats.
     pub display: &'static str,
     /// The last command's name that wrote to memory, which `e` repeats.
@@ -60,8 +69,11 @@ impl Default for State {
             user_registers: [0; USER_REGISTERS],
             last_value: 0,
             last_shown: 0,
+            extension_result: 0,
+            frames: DEFAULT_FRAMES,
             radix: 16,
             register_mask: register_mask::DEFAULT,
+            next_physical: Va(0),
             display: "db",
             enter: "eb",
             saved_hits: Vec::new(),

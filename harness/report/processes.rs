@@ -164,7 +164,7 @@ pub fn write_thread(
         false => session.lab().switched_registers(thread),
     };
     let Some(registers) = registers else {
-        return Ok(());
+        return writeln!(out);
     };
     let frames = session.stack_frames(&registers, FRAMES);
     let columns = StackColumns {

@@ -154,7 +154,7 @@ fn write_unprovided(out: &mut dyn Write, session: &Session, used: &UnprovidedUse
 }
 
 /// A fault as the exception that Windows makes of it, with the debugger's words.
-fn fault_text(fault: &Fault) -> String {
+pub(crate) fn fault_text(fault: &Fault) -> String {
     let (name, code) = match fault.vector {
         0 => ("Integer divide-by-zero", 0xc000_0094_u32),
         1 => ("Single step exception", 0x8000_0004),

@@ -199,6 +199,7 @@ impl Listing<'_> {
                     _ => self.line(&text),
                 }
             }
+            (Shape::Array { element, .. }, Some(at)) => self.top_array(ty, element, at),
             (_, Some(at)) => {
                 let text = self.values.text(ty, at);
                 self.line(&text)
@@ -207,6 +208,20 @@ impl Listing<'_> {
                 let name = self.values.type_name(ty);
                 self.line(&name)
             }
+        }
+    }
+
+    /// A variable that is an array: its elements, each in full, or without `-a` and `-b` the first.
+    fn top_array(&mut self, ty: Type<'_>, element: Type<'_>, at: Va) -> Result<(), ListingError> {
+        if let Some(listed) = self.elements(&ty.shape()?, Some(at)) {
+            let depth = self.options.depth.max(1);
+            return self.array(element, listed, at, 0, NAME_WIDTH, depth);
+        }
+        let text = self.values.text(ty, at);
+        self.line(&text)?;
+        match element.shape()? {
+            Shape::Structure(one) => self.members(one, Some(at), 0),
+            _ => Ok(()),
         }
     }
 

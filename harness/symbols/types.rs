@@ -207,7 +207,8 @@ impl TypeTable {
     pub fn matching(&self, pattern: &str) -> impl Iterator<Item = Type<'_>> {
         let fits = |index: &&TypeIndex| {
             let name = self.name_of(**index).unwrap_or_default();
-            wildcard::matches(pattern, &String::from_utf8_lossy(name))
+            // what is inside an unnamed one's name is not shown, and not looked for
+            wildcard::matches(pattern, &name::tag(name))
         };
         let mut found: Vec<_> = self.definitions().iter().filter(fits).copied().collect();
         // neighbours with one name are one type of several object files

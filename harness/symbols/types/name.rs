@@ -18,7 +18,7 @@ pub(super) fn printable(name: &[u8]) -> String {
 
 /// The name of a structure or enumeration. Compilers put the enclosing structure's name before
 /// that of an unnamed one (`_IRP::<unnamed-tag>`); Microsoft's C compiler of Windows 7 did not.
-fn tag(name: &[u8]) -> String {
+pub(super) fn tag(name: &[u8]) -> String {
     let name = printable(name);
     match name.rsplit_once("::") {
         Some((_, last)) if last.starts_with("<unnamed-") || last.starts_with("<anonymous-") => {
