@@ -8,7 +8,7 @@ use poolhit::frontends::{
     self, DebugOptions, FrontendError, ImportsOptions, LeakFormat, LeaksError, LeaksOptions,
 };
 use poolhit::guest::{DEFAULT_MEMORY, REQUEST_WORK, UnprovidedPolicy};
-use poolhit::scenario::{MOST_REPEATS, Step};
+use poolhit::scenario::{IoctlError, MOST_REPEATS, Step};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -223,7 +223,7 @@ struct Debug {
     #[arg(
         long = "ioctl",
         value_name = "CODE[:INPUT[:OUTLEN]]",
-        conflicts_with = "program"
+        conflicts_with = "program", value_parser = told
     )]
     ioctls: Vec<Step>,
     /// Let that program open this path instead of the driver's own symbolic link
@@ -258,6 +258,16 @@ fn address(text: &str) -> Result<Va, String> {
     u64::from_str_radix(&digits, 16)
         .map(Va)
         .map_err(|error| format!("not an address: {error}"))
+}
+
+/// A request of which nothing is expected: what comes of it is told.
+fn told(text: &str) -> Result<Step, String> {
+    if text.contains('=') {
+        return Err(
+            "what comes of it is told, nothing is expected: leave out = and the rest".into(),
+        );
+    }
+    text.parse().map_err(|error: IoctlError| error.to_string())
 }
 
 /// A function's name and the value it returns.

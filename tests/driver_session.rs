@@ -138,6 +138,9 @@ fn the_command_line_makes_requests() {
         "unload: success",
     ];
     assert!(order.map(of).is_sorted(), "{out}");
+    let (status, _, errors) = run(&["--ioctl", "1=success", "-c", "g"]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("nothing is expected"), "{errors}");
     let (status, _, errors) = run(&["--ioctl", "1", "--program", "x.exe"]);
     assert_eq!(status, Some(2));
     assert!(errors.contains("cannot be used with"), "{errors}");

@@ -44,6 +44,7 @@ impl Session {
                 self.stopped_at,
                 self.forced_break,
                 &self.last_stop,
+                &self.requests,
             ),
         );
         xxh3_64(format!("{kept:?}").as_bytes())

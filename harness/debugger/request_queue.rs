@@ -95,7 +95,7 @@ impl Session {
     /// session.execute("bp nt!NtDeviceIoControlFile")?;
     /// let stop = session.execute("g")?;
     /// assert!(stop.starts_with("open \\\\.\\Myfault: success\nBreakpoint 0 hit\n"), "{stop}");
-    /// assert!(session.execute("k")?.contains("Requester!Perform"));
+    /// assert!(session.execute("k")?.contains("kernel32!DeviceIoControlImplementation"));
     /// let end = session.execute("g")?;
     /// assert!(end.starts_with("ioctl 0x00222004 (4 bytes in, room for 0): success, 0 bytes\n"), "{end}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -12,7 +12,8 @@ impl Session {
     /// Has the program make a request, as [`Lab::request`] does. What stops it (a break instruction, a
     /// breakpoint, a bug check) is the session's last stop: look at it, and go on with
     /// [`resume_request`](Session::resume_request). So is an exception or a module that a filter stops at
-    /// (`sxe`); those that are only told of are passed. Commands of breakpoints and filters are not executed.
+    /// (`sxe`); those that are only told of are passed. Commands of breakpoints and filters are not executed, and a
+    /// breakpoint in a module that comes meanwhile is set when the request has ended.
     ///
     /// # Errors
     /// As for [`Lab::request`].

@@ -1,5 +1,6 @@
 //! The blocks of pool that a bug check is about, as the ledger knows them.
 
+use super::path::LiveBlock;
 use super::report::named_stack;
 use super::tracker::LeakTracker;
 use crate::address::Va;
@@ -9,7 +10,6 @@ use crate::tag::Tag;
 
 /// The distance of a block's contents from its header (`_POOL_HEADER`).
 const HEADER: u64 = 0x10;
-const PAGE: u64 = 0x1000;
 
 /// What a block has to do with a bug check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,10 +68,16 @@ pub(super) fn blamed_blocks(tracker: &LeakTracker, check: &BugCheck) -> Vec<Blam
     found.extend(known(tracker, block, BlameKind::Named));
     if has_front {
         let ledger = tracker.ledger();
-        let in_front = ledger.live_blocks().map(|live| live.block);
-        let in_front = in_front.filter(|at| *at < block && at.0 / PAGE == block.0 / PAGE);
-        let nearest = in_front.max();
-        found.extend(nearest.and_then(|at| known(tracker, at, BlameKind::InFront)));
+        // A block's contents are rounded up to whole units, and the next header follows.
+        let ends_there = |live: &LiveBlock| {
+            let end = live
+                .block
+                .0
+                .wrapping_add(live.bytes.next_multiple_of(HEADER));
+            end.wrapping_add(HEADER) == block.0
+        };
+        let in_front = ledger.live_blocks().find(ends_there).map(|live| live.block);
+        found.extend(in_front.and_then(|at| known(tracker, at, BlameKind::InFront)));
     }
     found
 }

@@ -1,11 +1,13 @@
 //! What drivers have with the kernel when they have been unloaded.
 
 use super::driver_set::DriverSet;
+use super::path::LiveBlock;
 use super::report::LeakFilter;
 use super::tracker::LeakTracker;
 use crate::address::{CodeAddress, Va};
 use crate::guest::{Lab, Registration, RegistrationKind};
 use crate::symbols::{Module, Modules, SourceLine};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The most of these that a report has.
@@ -47,9 +49,11 @@ impl Lab {
     pub fn left_behind(&self) -> Vec<LeftBehind> {
         let tracker = self.machine().watcher::<LeakTracker>();
         let gone = tracker.map(|tracker| tracker.missing_from(&self.modules()));
+        let blocks = tracker.map(Blocks::of);
+        let loaded = self.modules();
         let found = self.registrations().into_iter();
         let found = found.filter_map(|one| {
-            let driver = self.driver_of(&one, tracker.zip(gone))?;
+            let driver = self.driver_of(&one, &loaded, blocks.as_ref().zip(gone))?;
             Some((one, driver))
         });
         let modules = self.modules_that_were();
@@ -78,14 +82,20 @@ impl Lab {
     fn driver_of(
         &self,
         one: &Registration,
-        tracked: Option<(&LeakTracker, DriverSet)>,
+        loaded: &Modules,
+        tracked: Option<(&Blocks<'_>, DriverSet)>,
     ) -> Option<String> {
         for address in [one.routine, one.object] {
             if let Some(place) = self.unloaded_driver_at(address) {
                 return Some(place.name);
             }
         }
-        let (tracker, gone) = tracked?;
+        // A driver that is loaded calls it its own, in whatever block it lies.
+        let others = loaded.containing(one.routine);
+        if others.is_some_and(|module| module.base() != self.bases().kernel) {
+            return None;
+        }
+        let (blocks, gone) = tracked?;
         // What is mapped is not in the pool, and what the kernel keeps of a registration is its own.
         let in_drivers_pool = matches!(
             one.kind,
@@ -99,18 +109,10 @@ impl Lab {
         if gone == DriverSet::NONE || !in_drivers_pool {
             return None;
         }
-        let ledger = tracker.ledger();
-        let block = ledger.live_blocks().find(|block| {
-            let distance = one.object.0.wrapping_sub(block.block.0);
-            distance < block.bytes
-        })?;
-        let drivers = ledger.paths().get(block.path)?.drivers;
-        let mut named = tracker.drivers().iter().enumerate();
-        let (_, driver) = named.find(|(number, _)| {
-            let set = DriverSet::of(*number);
-            drivers != DriverSet::ALL && drivers.meets(set) && gone.meets(set)
-        })?;
-        Some(driver.image_name.clone())
+        let driver = blocks.driver_at(one.object)?;
+        let known = blocks.tracker.drivers();
+        let number = known.iter().position(|one| one.image_name == driver)?;
+        gone.meets(DriverSet::of(number)).then_some(driver)
     }
 
     /// The modules, and the driver where it was.
@@ -125,6 +127,39 @@ impl Lab {
         // If it is there, or something else is, that is in the modules already.
         let _ = modules.add(driver);
         modules
+    }
+}
+
+/// The blocks that are allocated, to be found by an address in them.
+struct Blocks<'a> {
+    tracker: &'a LeakTracker,
+    /// By their first bytes.
+    live: BTreeMap<Va, LiveBlock>,
+}
+
+impl<'a> Blocks<'a> {
+    fn of(tracker: &'a LeakTracker) -> Blocks<'a> {
+        let live = tracker.ledger().live_blocks();
+        Blocks {
+            tracker,
+            live: live.map(|block| (block.block, block)).collect(),
+        }
+    }
+
+    /// The driver that has allocated the block which this address is in: the innermost on its stack.
+    fn driver_at(&self, address: Va) -> Option<String> {
+        let (_, block) = self.live.range(..=address).next_back()?;
+        if address.0 - block.block.0 >= block.bytes {
+            return None;
+        }
+        let path = self.tracker.ledger().paths().get(block.path)?;
+        let (_, frames, _, modules) = self.tracker.stack(path.stack)?;
+        let callers = frames.iter().map(|frame| frame.return_address);
+        let mut drivers = callers
+            .filter(|address| address.is_kernel())
+            .filter_map(|address| modules.containing(address))
+            .filter(|module| module.base() != self.tracker.kernel());
+        drivers.next().map(|module| module.image_name().to_owned())
     }
 }
 

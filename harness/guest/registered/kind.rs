@@ -92,7 +92,7 @@ impl RegistrationKind {
         match self {
             Kind::LookasideList => [
                 "lookaside list",
-                "ExDeleteNPagedLookasideList",
+                "ExDelete[N]PagedLookasideList or ExDeleteLookasideListEx",
                 "lookaside_list",
             ],
             Kind::ProcessNotify => [

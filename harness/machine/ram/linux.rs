@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn stored_pages_are_the_ones_written() {
         let file = memory_file(1 << 20).unwrap();
-        assert_eq!(stored_pages(&file).unwrap(), []);
+        assert_eq!(stored_pages(&file).unwrap(), Vec::<u64>::new());
         for page in [0, 1, 7, 255] {
             file.write_all_at(&[1], page * PAGE as u64).unwrap();
         }
