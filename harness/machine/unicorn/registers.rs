@@ -54,6 +54,7 @@ pub struct TableRegister {
 pub enum Table {
     Gdt,
     Idt,
+    Local,
     Task,
 }
 
@@ -62,6 +63,7 @@ impl Table {
         match self {
             Table::Gdt => Reg::GDTR,
             Table::Idt => Reg::IDTR,
+            Table::Local => Reg::LDTR,
             Table::Task => Reg::TR,
         }
     }

@@ -34,7 +34,7 @@ impl Engine {
             idtr: idt.base,
             idtl: idt.limit as u16,
             tr: self.table(Table::Task).selector,
-            ldtr: self.register(Reg::LDTR) as u16,
+            ldtr: self.table(Table::Local).selector,
             mxcsr: self.register(Reg::MXCSR) as u32,
         }
     }
