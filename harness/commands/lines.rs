@@ -1,6 +1,11 @@
-//! `.lines [-e|-d|-t]`: whether `k` shows source lines: `-e` enables it, `-d` disables it, `-t` or
-//! nothing turns it over. As in the console debuggers it is disabled at first (".lines (Toggle Source
-//! Line Support)" in the debugger's manual).
+//! `.lines [-e|-d|-t]`: whether `k`, `u`, `ub`, `uf`, `bl` and `ln` show source lines, and expressions take them:
+//! `-e` enables it, `-d` disables it, `-t` or nothing turns it over. As in the console debuggers it is disabled at
+//! first (".lines (Toggle Source Line Support)" in the debugger's manual).
+//!
+//! Enabled, `` bp `leaky.c:30` `` sets a breakpoint at a source line, and so does every other expression take
+//! `` `[[MODULE!]FILE][:LINE]` ``: FILE may be the end of the path, LINE is decimal, and where it has no code, the next
+//! that has counts ("Source Line Syntax"). Of several files with the name the first counts, and of several pieces of
+//! code the lowest.
 //!
 //! ```text
 //! kd> .lines -e

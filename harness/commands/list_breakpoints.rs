@@ -1,10 +1,11 @@
-//! `bl [NUMBER…]`: the breakpoints: number, `e` for enabled or `d` for disabled, address, for `ba` the kind of
+//! `bl [/L] [NUMBER…]`: the breakpoints: number, `e` for enabled or `d` for disabled, address, for `ba` the kind of
 //! access and the size, the passes left and in all, symbol, and commands. A breakpoint whose symbol is in no
 //! module yet has a `u` and no address, and its symbol stands in parentheses. A second line has the process
-//! and thread that it is for.
+//! and thread that it is for. While [`.lines`](super::lines) has source lines shown, a breakpoint's line stands behind its
+//! address, in brackets; not with `/L`.
 //!
 //! "bl (Breakpoint List)" in the manual says what the columns are; kernel sessions published by their
-//! authors show `Match process data` for `bp /p`, and ` w 4 ` between address and passes. For the options
+//! authors show `  [path @ line]` behind the address, `Match process data` for `bp /p`, and ` w 4 ` between address and passes. For the options
 //! `/c`, `/C`, `/w` and `/1` no output was found, and nothing is shown.
 //!
 //! ```text
@@ -19,6 +20,7 @@ use crate::debugger::breakpoint::BreakpointKind;
 use crate::debugger::cursor::Cursor;
 use crate::debugger::{Breakpoint, Session};
 use crate::machine::DataAccess;
+use crate::report::location::shown_line;
 use std::fmt::{self, Write};
 
 pub(super) fn run(
@@ -26,6 +28,7 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
+    let lines = !arguments.eat("/L") && session.shows_source_lines();
     let chosen = match arguments.at_end() {
         true => None,
         false => Some(next_numbers(session, arguments)?),
@@ -33,17 +36,26 @@ pub(super) fn run(
     for breakpoint in session.breakpoints().iter() {
         let shown = |numbers: &std::collections::BTreeSet<_>| numbers.contains(&breakpoint.number);
         if chosen.as_ref().is_none_or(shown) {
-            write_breakpoint(session, breakpoint, out)?;
+            write_breakpoint(session, breakpoint, lines, out)?;
         }
     }
     Ok(Flow::Stay)
 }
 
-fn write_breakpoint(session: &Session, one: &Breakpoint, out: &mut dyn Write) -> fmt::Result {
+fn write_breakpoint(
+    session: &Session,
+    one: &Breakpoint,
+    lines: bool,
+    out: &mut dyn Write,
+) -> fmt::Result {
     let status = if one.enabled { 'e' } else { 'd' };
     write!(out, "{:2} {status}", one.number)?;
     if one.resolved {
         write!(out, " {}", one.address)?;
+        let line = lines.then(|| shown_line(session, one.address)).flatten();
+        if let Some(line) = line {
+            write!(out, "  [{line}]")?;
+        }
     } else {
         write!(out, "u{:17}", "")?;
     }

@@ -2,8 +2,9 @@
 //! listed.
 //!
 //! "ln (List Nearest Symbols)"; the form is that of published sessions: "kd> ln nt!ntcreatefile-1"
-//! and "ln nt!ExpNumberOfPagedPools", without the links that later debuggers print above. Source lines
-//! are not shown.
+//! and "ln nt!ExpNumberOfPagedPools", without the links that later debuggers print above. While
+//! [`.lines`](super::lines) has source lines shown, the first line is the source line's: `C:\work\seam.cpp(10)+0x9`, as
+//! the tests of a program that reads CDB's output have it.
 //!
 //! ```text
 //! kd> ln nt!PoolHitTag+1
@@ -14,6 +15,7 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
+use crate::report::location::shown_line;
 use crate::symbols::examine::Found;
 use std::fmt::Write;
 
@@ -28,6 +30,17 @@ pub(super) fn run(
     let Some(near) = modules.nearest(address) else {
         return Ok(Flow::Stay);
     };
+    if let Some(line) = shown_line(session, address) {
+        write!(out, "{}({})", line.file, line.line)?;
+        let at = near.module.rva(address);
+        let start = at.and_then(|at| near.module.lines().start_of(at));
+        if let (Some(at), Some(start)) = (at, start)
+            && at > start
+        {
+            write!(out, "+{:#x}", at.0 - start.0)?;
+        }
+        writeln!(out)?;
+    }
     let start = address.wrapping_sub(near.offset.into());
     write!(out, "({start})   {near}")?;
     let rva = near.module.rva(address);

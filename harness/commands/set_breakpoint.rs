@@ -85,6 +85,7 @@ pub(super) fn run<const DEFERRED: bool>(
 /// Whether an expression is the symbol of a module that is not loaded.
 fn names_module(session: &Session, text: &str) -> bool {
     let word = text.split_whitespace().next().unwrap_or_default();
+    let word = word.strip_prefix('`').unwrap_or(word);
     let named = word.split_once('!').filter(|(module, symbol)| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.$".contains(c);
         !module.is_empty() && !symbol.is_empty() && module.chars().all(plain)

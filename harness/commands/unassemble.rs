@@ -4,7 +4,9 @@
 //!
 //! `ub [ADDRESS [l COUNT]]`: the instructions in front of an address, eight without a count, 256 at most.
 //!
-//! "u, ub, uu (Unassemble)" in the debugger's manual has the rules.
+//! "u, ub, uu (Unassemble)" in the debugger's manual has the rules. While [`.lines`](super::lines) has source lines
+//! shown, the symbol has its line behind it, in brackets; a listing of `u` that a driver's author published (of
+//! `HookedNtQuerySystemInformation`, over several lines of the source) has no others.
 //!
 //! ```text
 //! kd> u nt!NtClose l3
@@ -19,7 +21,7 @@ use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::listing::BACKWARD_LIMIT;
-use crate::report::location::{write_instruction, write_symbol};
+use crate::report::location::{write_head, write_instruction};
 use std::fmt::Write;
 
 /// Instructions shown without a range.
@@ -55,7 +57,7 @@ pub(super) fn run(
     let mut shown = 0;
     while end.map_or(shown < count, |end| at <= end) {
         if shown == 0 || starts_symbol(session, at) {
-            write_symbol(out, session, at)?;
+            write_head(out, session, at)?;
         }
         let instruction = session.instruction(at);
         write_instruction(out, session, at)?;
@@ -94,7 +96,7 @@ pub(super) fn run_backwards(
     }
     for (number, instruction) in found.iter().enumerate() {
         if number == 0 || starts_symbol(session, instruction.address) {
-            write_symbol(out, session, instruction.address)?;
+            write_head(out, session, instruction.address)?;
         }
         writeln!(out, "{instruction}")?;
     }

@@ -8,6 +8,9 @@
 //! WinDbg follows the jumps instead, and has an empty line in front of each place that is jumped to. Its
 //! `/i` and `/m` are not there: no output of them was found to go by. A function has at most 1 MiB.
 //!
+//! While [`.lines`](super::lines) has source lines shown, each instruction has the number of its line in front, and
+//! the symbol its line behind it, as listings of `uf` have them that users published.
+//!
 //! ```text
 //! kd> uf nt!ExFreePool
 //! nt!ExFreePool:
@@ -26,7 +29,7 @@ use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::function::CodeRange;
 use crate::disasm::Instruction;
-use crate::report::location::{write_instruction, write_symbol};
+use crate::report::location::{shown_line, write_head, write_instruction};
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -65,9 +68,10 @@ pub(super) fn run(
         let mut at = part.start;
         while at < part.end {
             if at == part.start || starts_symbol(session, at) {
-                write_symbol(out, session, at)?;
+                write_head(out, session, at)?;
             }
             let instruction = session.instruction(at);
+            write_line_number(session, out, at)?;
             write_instruction(out, session, at)?;
             if instruction.bytes().is_empty() {
                 return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
@@ -79,6 +83,16 @@ pub(super) fn run(
         }
     }
     Ok(Flow::Stay)
+}
+
+/// With source lines on, the number of an instruction's line in front of it. No listing was found that shows what
+/// stands in front of an instruction without a line: it is left empty.
+fn write_line_number(session: &Session, out: &mut dyn Write, at: Va) -> std::fmt::Result {
+    match shown_line(session, at) {
+        Some(line) => write!(out, "{:5} ", line.line),
+        None if session.shows_source_lines() => write!(out, "{:6}", ""),
+        None => Ok(()),
+    }
 }
 
 /// The calls in a function's parts, each with where it is and whom it calls.

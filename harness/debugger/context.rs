@@ -15,6 +15,11 @@ impl ExpressionContext for Session {
         }
     }
 
+    fn source_line(&self, text: &str) -> Result<u64, SymbolError> {
+        let found = self.address_of_source(text).map(|at| at.0);
+        found.ok_or(SymbolError::NotFound)
+    }
+
     fn register(&self, name: &str) -> Option<u64> {
         self.value_of(name)
     }

@@ -11,6 +11,10 @@
 //!   page of `s` says that `'VUTS'` is the byte pattern `'S' 'T' 'U' 'V'`.
 //! - A symbol's value is its address. `nt!PoolHitTag` names its module, `!fade` says that it is a
 //!   symbol and no number, `@!"..."` quotes a name of any characters ("Symbol Syntax").
+//! - `` `leaky!leaky.c:30` `` is the first code of a source line ("Source Line Syntax"), while `.lines` has
+//!   them shown: of that line, or of the next one that has code. The line's number is decimal, or has
+//!   `0x` in front; the path may be its end only, in either case. Without a file's name it is the file of the
+//!   current instruction, without a line the file's first code. Of several files the first counts.
 //! - `@rip` is a register. Without the `@` the most common registers are found too, all others
 //!   only if the text is neither a number nor a symbol ("Register Syntax"). `.` is the current
 //!   address.
@@ -101,6 +105,15 @@ pub trait ExpressionContext {
     /// The value of a register or pseudo-register, by its name in any case and without its `@`:
     /// `rip`, `EAX`, `$ip`. A 32-bit register is to be sign-extended ("Sign Extension").
     fn register(&self, name: &str) -> Option<u64>;
+
+    /// The address of what stands between back-ticks, a place in a source file: `leaky.c:30`.
+    ///
+    /// # Errors
+    /// There is no such line, or it cannot be told.
+    fn source_line(&self, text: &str) -> Result<u64, SymbolError> {
+        let _ = text;
+        Err(SymbolError::NotFound)
+    }
 
     /// What `.` stands for: the current instruction pointer.
     fn current_address(&self) -> u64;

@@ -1,7 +1,7 @@
 //! Source lines in a session.
 
 use super::session::Session;
-use crate::address::CodeAddress;
+use crate::address::{CodeAddress, Va};
 use crate::symbols::SourceLine;
 
 impl Session {
@@ -20,8 +20,8 @@ impl Session {
         self.modules.line_of(code)
     }
 
-    /// Has `k` show source lines, or not: what `.lines` does. At first it does not, as in KD without
-    /// `-lines`. [`Session::stack`] never looks them up:
+    /// Has `k`, `u`, `uf`, `ub`, `bl` and `ln` show source lines, and expressions take them, or not: what `.lines`
+    /// does. At first they do not, as in KD without `-lines`. [`Session::stack`] never looks them up:
     /// [`CallStack::with_lines`](super::CallStack::with_lines) does.
     ///
     /// ```
@@ -35,7 +35,7 @@ impl Session {
         self.source_lines = shown;
     }
 
-    /// Whether `k` shows source lines.
+    /// Whether `k` and the others show source lines.
     ///
     /// ```
     /// let session = poolhit::Session::new(poolhit::Lab::builder().build()?);
@@ -45,4 +45,66 @@ impl Session {
     pub fn shows_source_lines(&self) -> bool {
         self.source_lines
     }
+
+    /// Where the code of a source line starts, in ascending order; `file` is a path or its end, and may have a
+    /// module's name and `!` in front. It is that of the next line with code where the line itself has none, and
+    /// there are several addresses where the compiler made several pieces of code of one line.
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, address::CodeAddress};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// let entry = session.resolve("nt!ExAllocatePoolWithQuotaTag").unwrap();
+    /// let line = session.source_line(CodeAddress::InstructionPointer(entry)).unwrap();
+    /// let file = format!("nt!{}", line.file);
+    /// assert!(session.addresses_of_line(&file, line.line).contains(&entry));
+    /// assert!(session.addresses_of_line("later!a.c", 1).is_empty());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn addresses_of_line(&self, file: &str, line: u32) -> Vec<Va> {
+        let (module, file) = in_module(file);
+        self.modules.addresses_of_line(module, file, Some(line))
+    }
+
+    /// What stands between back-ticks: `[[Module!]Filename][:LineNumber]`, of which the first address counts
+    /// ("Source Line Syntax" in the debugger's manual).
+    pub(super) fn address_of_source(&self, text: &str) -> Option<Va> {
+        if !self.source_lines {
+            return None;
+        }
+        let (module, text) = in_module(text);
+        let (file, line) = match text.rsplit_once(':') {
+            // `c:\src\file.c` is a file without a line
+            Some((file, line)) if !line.contains(['\\', '/']) => (file, Some(number(line)?)),
+            _ => (text, None),
+        };
+        if !file.is_empty() {
+            let found = self.modules.addresses_of_line(module, file, line);
+            return found.first().copied();
+        }
+        // That of the program counter.
+        let here = self.registers().rip();
+        let file = self
+            .source_line(CodeAddress::InstructionPointer(here))?
+            .file;
+        let own = self.modules.containing(here)?.name();
+        let module = module.unwrap_or(own);
+        let found = self.modules.addresses_of_line(Some(module), &file, line);
+        found.first().copied()
+    }
+}
+
+/// A file's name, and the module's in front of it.
+fn in_module(text: &str) -> (Option<&str>, &str) {
+    match text.split_once('!') {
+        Some((module, file)) => (Some(module), file),
+        None => (None, text),
+    }
+}
+
+/// A line's number, which is decimal whatever the radix is, or has `0x` in front.
+fn number(text: &str) -> Option<u32> {
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = hexadecimal.map_or((text, 10), |digits| (digits, 16));
+    let plain = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    u32::from_str_radix(digits, radix).ok().filter(|_| plain)
 }

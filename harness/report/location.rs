@@ -1,9 +1,10 @@
 //! An instruction with the symbol line above it.
 
-use crate::address::Va;
+use crate::address::{CodeAddress, Va};
 use crate::debugger::Session;
 use crate::debugger::operand::OperandValue;
 use crate::disasm::Segment;
+use crate::symbols::SourceLine;
 use std::fmt::{self, Write};
 
 /// Writes the symbol nearest to an address, if its module is known, on a line that ends in a
@@ -25,6 +26,38 @@ pub fn write_symbol(out: &mut dyn Write, session: &Session, address: Va) -> fmt:
         Some(near) => writeln!(out, "{near}:"),
         None => Ok(()),
     }
+}
+
+/// Writes the symbol nearest to an address as [`write_symbol`] does; with source lines on also its line:
+/// `leaky!Parse [/guest/leaky/leaky.c @ 38]:`. Published listings of `u` and `uf` have it so. At a stop WinDbg
+/// does not show it.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{Lab, Session, report::location};
+/// let mut session = Session::new(Lab::builder().build()?);
+/// session.show_source_lines(true);
+/// let mut text = String::new();
+/// location::write_head(&mut text, &session, session.resolve("nt!ExFreePool").unwrap())?;
+/// assert!(text.starts_with("nt!ExFreePool [/guest/ntoskrnl/"), "{text}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_head(out: &mut dyn Write, session: &Session, address: Va) -> fmt::Result {
+    let Some(near) = session.modules().nearest(address) else {
+        return Ok(());
+    };
+    match shown_line(session, address) {
+        Some(line) => writeln!(out, "{near} [{line}]:"),
+        None => writeln!(out, "{near}:"),
+    }
+}
+
+/// The source line of an instruction, if source lines are on and it has one.
+pub(crate) fn shown_line(session: &Session, address: Va) -> Option<SourceLine> {
+    let line = || session.source_line(CodeAddress::InstructionPointer(address));
+    session.shows_source_lines().then(line).flatten()
 }
 
 /// Where the operand of the instruction that is next begins, in columns.

@@ -244,4 +244,27 @@ impl Modules {
         let module = self.containing(address)?;
         module.lines().find(module.rva(address)?)
     }
+
+    /// Where the code of a source line starts: in the module of that name, or in the first by base that has such a
+    /// file and code at the line or behind it. See [`LineTable::starts_of`](super::LineTable::starts_of).
+    ///
+    /// ```
+    /// let modules = poolhit::Lab::builder().build()?.modules();
+    /// assert!(modules.addresses_of_line(None, "no such file.c", Some(1)).is_empty());
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn addresses_of_line(
+        &self,
+        module: Option<&str>,
+        file: &str,
+        line: Option<u32>,
+    ) -> Vec<Va> {
+        let named = |one: &&Module| module.is_none_or(|name| name.eq_ignore_ascii_case(one.name()));
+        let addresses = self.iter().filter(named).map(|one| {
+            let starts = one.lines().starts_of(file, line);
+            starts.into_iter().map(|rva| one.base() + rva).collect()
+        });
+        let mut found = addresses.filter(|found: &Vec<Va>| !found.is_empty());
+        found.next().unwrap_or_default()
+    }
 }

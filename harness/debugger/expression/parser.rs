@@ -212,8 +212,7 @@ impl<'p, 'a> Parser<'p, 'a> {
             Some('@') if rest.starts_with("@@") => Err(self.error(ExpressionErrorKind::Syntax)),
             Some('@') => self.register(),
             Some('\'') => self.characters(),
-            // A back-tick here would start a source line, which there is none of.
-            Some('`') => Err(self.error(ExpressionErrorKind::Syntax)),
+            Some('`') => self.source_line(),
             Some(first) if starts_word(first) || first.is_ascii_digit() => self.word(),
             Some('!') if symbol_length(rest) > 1 => self.word(),
             _ => Err(self.error(ExpressionErrorKind::NumericExpressionMissing)),
@@ -291,6 +290,16 @@ impl<'p, 'a> Parser<'p, 'a> {
             .symbol(name)
             .map_err(|error| self.symbol_error(error))?;
         self.cursor.advance(name.len() + 4);
+        Ok(value)
+    }
+
+    /// `` `file.c:30` ``.
+    fn source_line(&mut self) -> Result<u64, ExpressionError> {
+        let inside = self.cursor.rest()[1..].split_once('`');
+        let (text, _) = inside.ok_or_else(|| self.error(ExpressionErrorKind::Syntax))?;
+        let value = self.context.source_line(text);
+        let value = value.map_err(|error| self.symbol_error(error))?;
+        self.cursor.advance(text.len() + 2);
         Ok(value)
     }
 
