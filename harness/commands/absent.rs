@@ -165,10 +165,6 @@ static ABSENT: &[(&str, &str)] = &[
         "Segment selectors are not shown here: rM 100 shows the descriptor tables.",
     ),
     (
-        "dv",
-        "Local variables are not known here: k shows the stack, and dps @rsp what is on it.",
-    ),
-    (
         "dx",
         "There is no data model here: dt shows types and ? values.",
     ),

@@ -65,6 +65,7 @@ pub(super) fn run(
     if sets {
         // The stack is listed, and counted, from here on.
         session.control.context_is_set = true;
+        session.control.context_is_partial |= number > 0;
         session.control.frame = 0;
     } else {
         session.control.context = before;

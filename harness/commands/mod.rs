@@ -48,6 +48,7 @@ mod lines;
 mod list;
 mod list_breakpoints;
 mod list_modules;
+mod local_variables;
 mod log_file;
 mod loops;
 mod model_specific;
@@ -124,7 +125,7 @@ type Run = fn(&mut Session, &mut Cursor<'_>, &mut dyn Write) -> Result<Flow, Exe
 
 /// The commands by name. Names are compared without case, as WinDbg does, but for those that differ in
 /// nothing else.
-static COMMANDS: [(&str, Run); 102] = [
+static COMMANDS: [(&str, Run); 103] = [
     ("!analyze", analyze::run),
     ("!for_each_module", for_each_module::run),
     ("!pool", pool::run),
@@ -176,6 +177,7 @@ static COMMANDS: [(&str, Run); 102] = [
     ("dq", display::run::<8, false>),
     ("ds", display_string::run_counted::<false>),
     ("dt", display_type::run),
+    ("dv", local_variables::run),
     ("du", display_string::run::<true>),
     ("dw", display::run::<2, false>),
     ("dyb", display_number::run_binary::<1>),

@@ -81,6 +81,7 @@ static PAGES: &[Page] = &[
     page!("list.rs", ["!list"]),
     page!("list_breakpoints.rs", ["bl"]),
     page!("list_modules.rs", ["lm"]),
+    page!("local_variables.rs", ["dv"]),
     page!(
         "log_file.rs",
         [".logappend", ".logclose", ".logfile", ".logopen"]

@@ -10,7 +10,8 @@
 //! | `L` | no source lines |
 //! | `M` | the debugger markup language, of which plain text shows nothing |
 //! | `n` | the frames' numbers |
-//! | `p`, `P` | parameters, which need full symbols: without them as if it were not there |
+//! | `p` | the parameters of functions that the module's PDB describes, with their values |
+//! | `P` | the same, each parameter on its line |
 //! | `v` | as `b`, with the stack pointers and where trap frames are |
 //!
 //! Options may be combined: `kbn 5`. `k = STACK COUNT` and `k = STACK INSTRUCTION COUNT` start elsewhere.
@@ -37,7 +38,7 @@ use crate::debugger::{Session, StackFrame};
 use crate::memory::ReadMemory;
 use crate::registers::Gpr;
 use crate::report::stack::write_stack;
-use crate::report::stack_columns::{StackColumns, write_columns};
+use crate::report::stack_columns::{StackColumns, write_columns, write_parameters};
 use std::fmt::Write;
 
 /// The frames shown at most (the debugger's own limit on `k`'s count).
@@ -113,7 +114,11 @@ pub(super) fn run(
         clean: options.contains('c'),
         trap_frames: options.contains('v'),
     };
-    write_columns(out, &frames, &columns)?;
+    if options.contains(['p', 'P']) {
+        write_parameters(out, session, &frames, &columns, options.contains('P'))?;
+    } else {
+        write_columns(out, &frames, &columns)?;
+    }
     Ok(Flow::Stay)
 }
 

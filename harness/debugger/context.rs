@@ -1,6 +1,7 @@
 //! What a session answers to expressions.
 
 use super::expression::{ExpressionContext, SymbolError};
+use super::locals::VariableLocation;
 use super::session::Session;
 use crate::address::Pa;
 use crate::memory::{MemoryFault, ReadMemory};
@@ -8,6 +9,13 @@ use crate::symbols::ResolveError;
 
 impl ExpressionContext for Session {
     fn symbol(&self, name: &str) -> Result<u64, SymbolError> {
+        // A local variable, by its address, goes before all others.
+        if !name.contains('!')
+            && let Some(local) = self.variable_named(name)
+            && let Some(VariableLocation::Memory { address, .. }) = local.location
+        {
+            return Ok(address.0);
+        }
         match self.modules().resolve(name) {
             Ok(address) => Ok(address.0),
             Err(ResolveError::Ambiguous { .. }) => Err(SymbolError::Ambiguous),

@@ -101,6 +101,8 @@ pub(crate) struct Control {
     pub context: Option<Registers>,
     /// They have been chosen: a trap frame's, a context record's or a frame's.
     pub context_is_set: bool,
+    /// They are those of a frame that has called another: the volatile ones are not right.
+    pub context_is_partial: bool,
     /// CS, SS, DS, ES, FS and GS there, if not the processor's.
     pub segments: Option<[u16; 6]>,
     /// What is done about exceptions and modules.
@@ -137,6 +139,7 @@ impl Control {
     pub fn reset_context(&mut self) {
         self.context = None;
         self.context_is_set = false;
+        self.context_is_partial = false;
         self.segments = None;
         self.frame = 0;
     }

@@ -29,7 +29,10 @@ impl Session {
             (&state.saved_hits, &state.symbol_path, scripting.log.path()),
             (scripting.depth, scripting.base, scripting.loops),
             (scripting.catches, scripting.at_breakpoint, scripting.files),
-            (&control.context, control.context_is_set, &control.segments),
+            (
+                (&control.context, control.context_is_set),
+                (control.context_is_partial, &control.segments),
+            ),
             (control.frame, control.shows_registers, &control.going_to),
             (control.stepped_onto, &control.next, &control.effective),
             (state.next_physical, state.extension_result, state.frames),

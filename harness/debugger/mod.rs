@@ -21,6 +21,7 @@ pub mod expression;
 pub mod function;
 mod linked_list;
 pub mod listing;
+pub mod locals;
 pub(crate) mod log;
 pub mod operand;
 pub(crate) mod printed;

@@ -12,6 +12,7 @@ pub mod imports;
 pub mod layout;
 pub mod lines;
 pub mod load_config;
+pub mod locals;
 pub mod pdb;
 mod pdb_address;
 mod pdb_source;

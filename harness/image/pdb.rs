@@ -4,7 +4,8 @@
 //! is kept from it: page lists that multiply the file (`pdb_source`), sums that overflow
 //! (`pdb_address`), and the kinds of records that are not needed.
 
-use super::lines::{LineError, PdbLines};
+use super::lines::{LineError, PdbLines, modules};
+use super::locals::PdbLocals;
 use super::pdb_address::AddressMap;
 use super::pdb_source::BoundedSource;
 use super::text::printable;
@@ -97,6 +98,7 @@ pub struct PdbFile {
     type_names: Vec<PdbTypeName>,
     types: Result<Arc<TypeStream>, TypeError>,
     lines: Result<Arc<PdbLines>, LineError>,
+    locals: Result<Arc<PdbLocals>, LineError>,
 }
 
 /// What the symbol records say.
@@ -136,10 +138,10 @@ impl PdbFile {
         let mut records = Records::default();
         let globals = pdb.global_symbols()?;
         records.collect(globals.iter(), &map);
-        let mut modules = debug_information.modules()?;
+        let mut list = debug_information.modules()?;
         let mut count = 0;
         // A module list that breaks off leaves the modules before it usable.
-        while let Ok(Some(module)) = modules.next() {
+        while let Ok(Some(module)) = list.next() {
             count += 1;
             if count > MODULE_LIMIT {
                 return Err(PdbError::TooManyModules);
@@ -150,15 +152,26 @@ impl PdbFile {
                 records.collect(symbols, &map);
             }
         }
+        let types = types(&mut pdb);
+        let map = Arc::new(map);
+        // What they take of the source's limit is taken from nothing else.
+        let (lines, locals) = match modules::read(&mut pdb) {
+            Ok(records) => {
+                let lines = PdbLines::read(&mut pdb, records.lines, Arc::clone(&map));
+                let locals = PdbLocals::new(records.symbols, map);
+                (lines.map(Arc::new), Ok(Arc::new(locals)))
+            }
+            Err(error) => (Err(error.clone()), Err(error)),
+        };
         Ok(PdbFile {
             guid: info.guid.to_bytes_le(),
             // The age of stream 1 grows when a tool rewrites the PDB; this one is the image's.
             age: debug_information.age().unwrap_or(info.age),
             symbols: records.symbols,
             type_names: records.type_names,
-            types: types(&mut pdb),
-            // What they take of the source's limit is taken from nothing else.
-            lines: PdbLines::read(&mut pdb, map).map(Arc::new),
+            types,
+            lines,
+            locals,
         })
     }
 
@@ -247,6 +260,22 @@ impl PdbFile {
     /// ```
     pub fn lines(&self) -> Result<&Arc<PdbLines>, &LineError> {
         self.lines.as_ref()
+    }
+
+    /// The procedures' parameters and local variables. A PDB that was stripped of them has none.
+    ///
+    /// # Errors
+    /// The list of the PDB's modules is broken.
+    ///
+    /// ```
+    /// # use poolhit::image::pdb::PdbFile;
+    /// # use poolhit_fixtures::pdb_builder::PdbBuilder;
+    /// let mut builder = PdbBuilder::new([7; 16], 2);
+    /// let pdb = PdbFile::parse(&builder.section(0x1000, 9).procedure("F", 1, 0, 9).build()).unwrap();
+    /// assert_eq!(pdb.locals().unwrap().procedures()[0].length, 9);
+    /// ```
+    pub fn locals(&self) -> Result<&Arc<PdbLocals>, &LineError> {
+        self.locals.as_ref()
     }
 }
 

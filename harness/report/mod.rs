@@ -17,3 +17,4 @@ pub mod stack;
 pub mod stack_columns;
 pub mod stop;
 pub mod typed;
+pub mod variables;

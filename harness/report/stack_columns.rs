@@ -4,7 +4,8 @@
 //! `knf` "X64 Deep Dive" on codemachine.com; for `kb` and `kv` the debugger's manual ("!thread", "Debug
 //! Universal Drivers"), where trap frames stand behind the call site.
 
-use crate::debugger::StackFrame;
+use super::variables::parameters_text;
+use crate::debugger::{Session, StackFrame};
 use std::fmt::{self, Write};
 
 /// Which columns are shown.
@@ -67,6 +68,58 @@ pub fn write_rows(
     frames: &[StackFrame],
     columns: &StackColumns,
 ) -> fmt::Result {
+    rows(out, frames, columns, &|frame| frame.site.to_string())
+}
+
+/// Writes a stack with these columns, and the parameters of functions whose module has private symbols: in one line
+/// (`kp`), or each on its own (`kP`).
+///
+/// The forms are those of stacks that WinDbg's users published: of `HEVD!TriggerBufferOverflowStack` for `kp`, of
+/// `ntdll!RtlReportCriticalFailure` for `kP`.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{Lab, Session, report::stack_columns::{StackColumns, write_parameters}};
+/// let mut session = Session::new(Lab::builder().build()?);
+/// session.execute("bp nt!NtClose; g; r rcx=8")?;
+/// let frames = session.stack_frames(&session.registers(), 1);
+/// let mut text = String::new();
+/// write_parameters(&mut text, &session, &frames, &StackColumns::default(), false)?;
+/// assert!(text.ends_with(" nt!NtClose(void * Handle = 0x00000000`00000008)\n"), "{text}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_parameters(
+    out: &mut dyn Write,
+    session: &Session,
+    frames: &[StackFrame],
+    columns: &StackColumns,
+    on_lines: bool,
+) -> fmt::Result {
+    write_header(out, columns)?;
+    rows(out, frames, columns, &|frame| {
+        let site = &frame.site;
+        let variables = session.frame_variables(frame);
+        let (Some(module), Some(symbol), Some(variables)) = (&site.module, &site.symbol, variables)
+        else {
+            return site.to_string();
+        };
+        let parameters = parameters_text(session, &variables, on_lines);
+        let offset = match site.offset {
+            0 => String::new(),
+            offset => format!("+{offset:#x}"),
+        };
+        format!("{module}!{symbol}{parameters}{offset}")
+    })
+}
+
+fn rows(
+    out: &mut dyn Write,
+    frames: &[StackFrame],
+    columns: &StackColumns,
+    call_site: &dyn Fn(&StackFrame) -> String,
+) -> fmt::Result {
     let mut below = None;
     for (number, frame) in frames.iter().enumerate() {
         let site = &frame.site;
@@ -102,7 +155,7 @@ pub fn write_rows(
             }
             write!(out, ": ")?;
         }
-        write!(out, "{site}")?;
+        out.write_str(&call_site(frame))?;
         if let Some(at) = frame.trap_frame.filter(|_| columns.trap_frames) {
             write!(out, " (TrapFrame @ {at})")?;
         }

@@ -7,7 +7,7 @@ use crate::symbols::types::{Field, Shape, Structure, Type};
 use crate::symbols::wildcard;
 use std::fmt::{self, Write};
 
-mod text;
+pub(super) mod text;
 mod value;
 
 use text::padded;

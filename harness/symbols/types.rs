@@ -16,19 +16,23 @@
 use super::table::compare_folded;
 use super::wildcard;
 use crate::address::Rva;
+use crate::image::locals::{PdbLocals, ProcedureRecord};
 use crate::image::pdb::PdbFile;
 use crate::image::types::{TypeError, TypeIndex, TypeRecord, TypeStream};
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+mod declared;
 mod layout;
+mod locals;
 mod name;
 mod shape;
 #[cfg(test)]
 mod tests;
 
 pub use layout::{BASE_LIMIT, DEPTH_LIMIT, Field};
+pub use locals::{Local, Procedure};
 pub use shape::{Enumeration, Shape, Structure};
 
 /// How many types of one name are looked at to find the one that a reference means.
@@ -73,6 +77,9 @@ pub struct TypeTable {
     /// The definitions of structures, unions and enumerations, in the order of `aliases`. Made at
     /// the first look-up: most sessions need none.
     definitions: OnceLock<Vec<TypeIndex>>,
+    locals: Option<Arc<PdbLocals>>,
+    /// By address. Found at the first look-up.
+    procedures: OnceLock<Vec<ProcedureRecord>>,
 }
 
 /// Not each name: a lab in an assertion's message has tens of thousands.
@@ -147,6 +154,8 @@ impl TypeTable {
             aliases,
             variables,
             definitions: OnceLock::new(),
+            locals: pdb.locals().ok().cloned(),
+            procedures: OnceLock::new(),
         }
     }
 

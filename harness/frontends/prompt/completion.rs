@@ -3,7 +3,7 @@
 use crate::commands::{name_of, names};
 use crate::debugger::Session;
 use crate::debugger::register_name::gpr_names;
-use crate::symbols::Modules;
+use crate::symbols::{Module, Modules};
 use std::fs;
 use std::path::Path;
 
@@ -114,6 +114,8 @@ pub fn complete(words: &Words, line: &str, position: usize) -> (usize, Vec<Strin
         let general = gpr_names().map(|(_, name)| name);
         let registers = general.chain(REGISTERS).chain(PSEUDO_REGISTERS);
         registers.map(|name| format!("@{name}")).collect()
+    } else if let Some(file) = word.strip_prefix('`') {
+        source_files(words, file)
     } else if let Some((module, symbol)) = word.split_once('!') {
         let mut found = symbols(words, module, symbol);
         if is_display_type(command) {
@@ -193,6 +195,17 @@ fn types(words: &Words, module: Option<&str>, prefix: &str) -> Vec<String> {
         }));
     }
     found
+}
+
+/// The names of source files behind a back-tick, of a module or of all.
+fn source_files(words: &Words, typed: &str) -> Vec<String> {
+    let module = typed.split_once('!').map(|(module, _)| module);
+    let named = |one: &&Module| module.is_none_or(|name| name.eq_ignore_ascii_case(one.name()));
+    let before = module.map_or(String::new(), |module| format!("{module}!"));
+    let files = words.modules.iter().filter(named);
+    let files = files.flat_map(|one| one.lines().files());
+    let names = files.filter_map(|path| Some(path.rsplit(['/', '\\']).next()?.to_owned()));
+    names.map(|name| format!("`{before}{name}:")).collect()
 }
 
 /// Whether a text starts with another, in either case.
@@ -277,6 +290,9 @@ mod tests {
             &["@r10", "@r11", "@r12", "@r13", "@r14", "@r15"],
         );
         check("u nobody!x", 2, &[]);
+        check("bp `LOOK", 3, &["`lookaside.c:"]);
+        check("bp `nt!looka", 3, &["`nt!lookaside.c:"]);
+        check("bp `myfault!looka", 3, &[]);
         check(".hh !poolv", 4, &["!poolval"]);
         check("dt nt!_EPRO", 3, &["nt!_EPROCESS"]);
         check("dt -r1 _driver_o", 7, &["_DRIVER_OBJECT"]);

@@ -6,7 +6,7 @@
 //! without looking at the lengths (0.8.0, `modi/mod.rs`, `pdbi.rs`), so that a hostile file is a panic.
 
 mod error;
-mod modules;
+pub(super) mod modules;
 mod names;
 mod program;
 
@@ -18,6 +18,7 @@ use crate::address::Rva;
 use pdb::PDB;
 use program::Program;
 use std::fmt;
+use std::sync::Arc;
 
 /// The most lines accepted in a PDB.
 pub const LINE_LIMIT: usize = 1 << 22;
@@ -51,7 +52,7 @@ pub struct PdbLines {
     modules: Vec<(usize, Vec<u8>)>,
     /// The PDB's names, each with a zero behind it.
     names: Vec<u8>,
-    map: AddressMap,
+    map: Arc<AddressMap>,
 }
 
 impl fmt::Debug for PdbLines {
@@ -61,12 +62,12 @@ impl fmt::Debug for PdbLines {
 }
 
 impl PdbLines {
-    /// Takes the parts out of a PDB.
+    /// Modules' lines, with the names out of their PDB.
     pub(super) fn read<'a, S: pdb::Source<'a> + 'a>(
         pdb: &mut PDB<'a, S>,
-        map: AddressMap,
+        modules: Vec<(usize, Vec<u8>)>,
+        map: Arc<AddressMap>,
     ) -> Result<PdbLines, LineError> {
-        let modules = modules::read(pdb)?;
         let names = match modules.is_empty() {
             true => Vec::new(),
             false => names::read(pdb)?,
@@ -133,12 +134,12 @@ impl PdbLines {
 }
 
 /// Numbers at places that need not be there.
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let bytes = bytes.get(at..at.checked_add(2)?)?;
     Some(u16::from_le_bytes([bytes[0], bytes[1]]))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }

@@ -90,6 +90,8 @@ pub enum TypeRecord<'a> {
     Function {
         /// What it returns.
         result: TypeIndex,
+        /// How many parameters it has, `this` among them; 0 where the record breaks off.
+        parameters: u16,
     },
     /// `LF_BITFIELD`: some bits of a number.
     BitField {
@@ -143,6 +145,7 @@ impl<'a> TypeRecord<'a> {
             }
             kind::PROCEDURE | kind::MEMBER_FUNCTION => TypeRecord::Function {
                 result: reader.type_index()?,
+                parameters: parameters(&mut reader, record_kind).unwrap_or(0),
             },
             kind::BIT_FIELD => {
                 let underlying = reader.type_index()?;
@@ -193,6 +196,18 @@ fn pointer_size(attributes: u32) -> u8 {
         0 => 8,
         size => size,
     }
+}
+
+/// How many parameters a function has: behind the calling convention and the attributes, in front of which a member
+/// function has the types of its class and of `this`.
+fn parameters(reader: &mut Reader<'_>, record_kind: u16) -> Result<u16, TypeError> {
+    let mut this = 0;
+    if record_kind == kind::MEMBER_FUNCTION {
+        reader.type_index()?;
+        this = u16::from(reader.type_index()? != TypeIndex(0));
+    }
+    reader.u16()?;
+    Ok(reader.u16()?.saturating_add(this))
 }
 
 fn aggregate<'a>(reader: &mut Reader<'a>, record_kind: u16) -> Result<Aggregate<'a>, TypeError> {

@@ -9,7 +9,7 @@ pub(super) fn padded(name: &str, width: usize) -> String {
 
 /// A number without sign: a single digit as it is, up to 32 bits in hexadecimal, above with all
 /// digits of an address.
-pub(super) fn unsigned(value: u64) -> String {
+pub(in crate::report) fn unsigned(value: u64) -> String {
     match value {
         0..10 => value.to_string(),
         10..=0xffff_ffff => format!("{value:#x}"),
@@ -35,7 +35,7 @@ pub(super) fn short(value: u64) -> String {
 }
 
 /// A character between quotes; nothing for one that cannot be printed.
-pub(super) fn character(value: u64) -> String {
+pub(in crate::report) fn character(value: u64) -> String {
     match u8::try_from(value) {
         Ok(byte @ 0x20..0x7f) => format!("'{}'", char::from(byte)),
         _ => "''".to_owned(),
@@ -43,14 +43,14 @@ pub(super) fn character(value: u64) -> String {
 }
 
 /// Text from guest memory between double quotes, without what would move a terminal's cursor.
-pub(super) fn quoted(characters: impl Iterator<Item = char>) -> String {
+pub(in crate::report) fn quoted(characters: impl Iterator<Item = char>) -> String {
     let shown = |c: char| if c.is_control() { '.' } else { c };
     let text: String = characters.map(shown).collect();
     format!("\"{text}\"")
 }
 
 /// What stands for a text that cannot be read.
-pub(super) fn unreadable_text(at: Va) -> String {
+pub(in crate::report) fn unreadable_text(at: Va) -> String {
     format!("\"--- memory read error at address 0x{at} ---\"")
 }
 

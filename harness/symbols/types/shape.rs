@@ -149,7 +149,7 @@ impl<'t> Type<'t> {
                 target: get(target),
                 size: size.into(),
             },
-            TypeRecord::Function { result } => Shape::Function {
+            TypeRecord::Function { result, .. } => Shape::Function {
                 result: get(result),
             },
             TypeRecord::BitField {

@@ -1,0 +1,52 @@
+//! Types' names as WinDbg has them in front of parameters and local variables.
+
+use super::{DEPTH_LIMIT, Shape, Type};
+use crate::image::types::AggregateKind;
+
+impl Type<'_> {
+    /// The name as `dv /t` and `kP` have it: `unsigned long`, `struct _IRP *`, `void **`, `unsigned char [32]`,
+    /// `struct _PSP *[100]`, `<function> *`; what is `const` is not said.
+    ///
+    /// The forms are those of stacks and variables that WinDbg's users published.
+    ///
+    /// ```
+    /// # use poolhit::guest::GuestImages;
+    /// # let types = &GuestImages::built_in().kernel.types;
+    /// assert_eq!(types.find("PLIST_ENTRY")?.unwrap().declared_name(), "struct _LIST_ENTRY *");
+    /// assert_eq!(types.find("POOL_TYPE")?.unwrap().declared_name(), "_POOL_TYPE");
+    /// # Ok::<(), poolhit::image::types::TypeError>(())
+    /// ```
+    pub fn declared_name(&self) -> String {
+        self.declared(DEPTH_LIMIT)
+    }
+
+    fn declared(&self, depth: usize) -> String {
+        let (Ok(shape), Some(depth)) = (self.shape(), depth.checked_sub(1)) else {
+            return "<unknown base type>".to_owned();
+        };
+        match shape {
+            Shape::Pointer { target, .. } => {
+                let target = target.declared(depth);
+                let space = if target.ends_with('*') { "" } else { " " };
+                format!("{target}{space}*")
+            }
+            Shape::Array { element, count, .. } => {
+                let element = element.declared(depth);
+                let space = if element.ends_with('*') { "" } else { " " };
+                format!("{element}{space}[{count}]")
+            }
+            Shape::Structure(one) => {
+                let kind = match one.kind {
+                    AggregateKind::Structure => "struct",
+                    AggregateKind::Class => "class",
+                    AggregateKind::Union => "union",
+                };
+                format!("{kind} {}", self.c_name())
+            }
+            Shape::Function { .. } => "<function>".to_owned(),
+            Shape::Basic(_) | Shape::Enumeration(_) | Shape::BitField { .. } | Shape::Other => {
+                self.c_name()
+            }
+        }
+    }
+}
