@@ -24,6 +24,7 @@
 //!
 //! ```text
 //! kd> bp nt!NtClose; g
+//! Breakpoint 0 hit
 //! nt!NtClose:
 //! fffff800`01625910 56              push    rsi
 //! kd> dv /i /t /v

@@ -4,10 +4,12 @@ use super::register_name::{Part, gpr_names};
 use super::session::Session;
 use super::stack_frame::StackFrame;
 use crate::address::{CodeAddress, Va};
+use crate::guest::ModuleImages;
 use crate::image::locals::LocalPlace;
 use crate::registers::{Gpr, Registers};
 use crate::stack::frame::FrameTrust;
-use crate::symbols::types::{Local, Type};
+use crate::stack::unwinder::unwind;
+use crate::symbols::types::Type;
 
 /// The registers that a function gives back as it was given them (Microsoft, "x64 calling convention"), and the stack
 /// pointer: what unwinding finds out of the frames that called.
@@ -185,42 +187,85 @@ impl Session {
         let module = self.modules.containing(at)?;
         let rva = module.rva(at)?;
         let locals = module.types().procedure(rva)?.locals(rva);
-        let variable = |local: Local<'_>| local.place.and_then(|p| locate(p, registers, is_whole));
+        let frame = Known {
+            shift: self.popped(code, registers),
+            registers,
+            is_whole,
+        };
         let all = locals.into_iter().map(|local| FrameVariable {
-            location: variable(local.clone()),
+            location: local.place.and_then(|place| frame.locate(place)),
             name: local.name,
             ty: local.ty,
             is_parameter: local.is_parameter,
         });
         Some(all.collect())
     }
+
+    /// How much of a frame its epilogue has given back already, in bytes: compilers go on to say where its variables
+    /// are as if it had not. It is the difference between the caller's stack pointer and what it would be were there no
+    /// epilogue, as unwinding takes it behind a call.
+    fn popped(&self, code: CodeAddress, registers: &Registers) -> u64 {
+        let CodeAddress::InstructionPointer(at) = code else {
+            return 0;
+        };
+        let machine = self.lab.machine();
+        let images = ModuleImages {
+            modules: &self.modules,
+            return_landing: machine.return_landing(),
+        };
+        let as_called = CodeAddress::ReturnAddress(at.wrapping_add(1));
+        let caller = |code| unwind(registers, code, machine, &images).ok();
+        match (caller(as_called), caller(code)) {
+            (Some(body), Some(here)) => body.registers.rsp() - here.registers.rsp(),
+            _ => 0,
+        }
+    }
 }
 
-/// Where a place is, with a frame's registers: all of them, or the non-volatile ones.
-fn locate(place: LocalPlace, registers: &Registers, is_whole: bool) -> Option<VariableLocation> {
-    let known =
-        |number: u16| register(number).filter(|(gpr, _)| is_whole || NONVOLATILE.contains(gpr));
-    Some(match place {
-        LocalPlace::Register(number) => {
-            let (register, part) = known(number)?;
-            let (first, width) = part.bits();
-            let mask = u64::MAX >> (64 - width);
-            VariableLocation::Register {
-                register,
-                part,
-                value: registers.get(register) >> first & mask,
+/// What is known of a frame.
+struct Known<'r> {
+    registers: &'r Registers,
+    /// All registers are those of the frame, not the non-volatile ones alone.
+    is_whole: bool,
+    /// How far the stack pointer is above where it was in the function's body, in bytes.
+    shift: u64,
+}
+
+impl Known<'_> {
+    fn register(&self, number: u16) -> Option<(Gpr, Part)> {
+        register(number).filter(|(gpr, _)| self.is_whole || NONVOLATILE.contains(gpr))
+    }
+
+    /// Where a place is.
+    fn locate(&self, place: LocalPlace) -> Option<VariableLocation> {
+        Some(match place {
+            LocalPlace::Register(number) => {
+                let (register, part) = self.register(number)?;
+                let (first, width) = part.bits();
+                let mask = u64::MAX >> (64 - width);
+                VariableLocation::Register {
+                    register,
+                    part,
+                    value: self.registers.get(register) >> first & mask,
+                }
             }
-        }
-        LocalPlace::Memory { base, offset } => {
-            let (base, _) = known(base)?;
-            let address = registers.get(base).wrapping_add_signed(offset.into());
-            VariableLocation::Memory {
-                address: Va(address),
-                base,
-                offset,
+            LocalPlace::Memory { base, offset } => {
+                let (base, _) = self.register(base)?;
+                let mut from = self.registers.get(base);
+                match base {
+                    Gpr::Rsp => from = from.wrapping_sub(self.shift),
+                    // It may be the caller's again.
+                    _ if self.shift != 0 => return None,
+                    _ => {}
+                }
+                VariableLocation::Memory {
+                    address: Va(from.wrapping_add_signed(offset.into())),
+                    base,
+                    offset,
+                }
             }
-        }
-    })
+        })
+    }
 }
 
 #[cfg(test)]
@@ -262,7 +307,12 @@ mod tests {
         let mut registers = Registers::default();
         registers.set(Gpr::Rcx, 0x1122_3344_5566_7788);
         registers.set(Gpr::Rsp, 0x1000);
-        let value = |number, whole| match locate(LocalPlace::Register(number), &registers, whole) {
+        let frame = |is_whole, shift| Known {
+            registers: &registers,
+            is_whole,
+            shift,
+        };
+        let value = |number, whole| match frame(whole, 0).locate(LocalPlace::Register(number)) {
             Some(VariableLocation::Register { value, .. }) => Some(value),
             _ => None,
         };
@@ -271,19 +321,17 @@ mod tests {
         assert_eq!(value(6, true), Some(0x77));
         assert_eq!(value(330, false), None);
         assert_eq!(value(335, false), Some(0x1000));
-        let (base, offset) = (335, -0x10);
-        let memory = locate(LocalPlace::Memory { base, offset }, &registers, false);
-        assert!(matches!(
-            memory,
-            Some(VariableLocation::Memory {
-                address: Va(0xff0),
-                ..
-            })
-        ));
-        let base = 330;
-        assert_eq!(
-            locate(LocalPlace::Memory { base, offset }, &registers, false),
-            None
-        );
+        let address = |base, frame: Known<'_>| {
+            let offset = -0x10;
+            match frame.locate(LocalPlace::Memory { base, offset }) {
+                Some(VariableLocation::Memory { address, .. }) => Some(address.0),
+                _ => None,
+            }
+        };
+        assert_eq!(address(335, frame(false, 0)), Some(0xff0));
+        assert_eq!(address(335, frame(false, 0x38)), Some(0xfb8));
+        assert_eq!(address(330, frame(false, 0)), None);
+        assert_eq!(address(334, frame(false, 0)), Some(-0x10_i64 as u64));
+        assert_eq!(address(334, frame(false, 8)), None);
     }
 }
