@@ -3,7 +3,8 @@
 //!
 //! NAME is a structure, union, enumeration or `typedef`, or a variable. With `*` or `?` in it, the
 //! types that fit are listed by name. Of an array the first element is shown, with `-a` all of them, and
-//! `NAME[3]` is one of them. FIELD shows one member only; `Tail.Overlay.` shows the members
+//! `NAME[3]` is one of them. A parameter or local variable of the frame that [`.frame`](super::frame) has chosen is
+//! shown by its name, and what it points to where it is a pointer in a register. FIELD shows one member only; `Tail.Overlay.` shows the members
 //! inside it. Case does not matter.
 //!
 //! | option | effect |
@@ -25,7 +26,7 @@
 //!    +0x008 Blink            : 0xfffffa80`0005ba88 _LIST_ENTRY [ 0xfffff800`0166b560 - 0xfffffa80`0003c7f8 ]
 //! ```
 
-use super::{ExecuteError, Flow};
+use super::{ExecuteError, Flow, display_local};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
@@ -51,6 +52,19 @@ pub(super) fn run(
     if has_wildcard(name) {
         return list_names(session.modules(), name, out);
     }
+    if !request.is_name
+        && let Some(local) = display_local::find(session, name)
+    {
+        let Some((ty, at)) = local.listed else {
+            arguments.finish()?;
+            out.write_str(&local.head)?;
+            return Ok(Flow::Stay);
+        };
+        request.next_rest(session, arguments, ty)?;
+        out.write_str(&local.head)?;
+        write_type(out, session, ty, Some(at), &request.options)?;
+        return Ok(Flow::Stay);
+    }
     let mut target = find(session.modules(), name)?;
     if target.is_none() && !request.is_name && element(name).is_none() {
         // `dt ADDRESS NAME` is as good.
@@ -66,12 +80,7 @@ pub(super) fn run(
     let Some(target) = target else {
         return Err(ExecuteError::NoSuchType(name.to_string()));
     };
-    request.is_name = false;
-    while !arguments.at_end() {
-        if !request.next_option(arguments)? {
-            request.next_field_or_address(session, arguments, target.ty)?;
-        }
-    }
+    request.next_rest(session, arguments, target.ty)?;
     if !name.contains('!') {
         writeln!(out, "{}!{}", target.module.name(), target.name)?;
     }
@@ -146,6 +155,22 @@ impl Request {
             _ => return Err(unknown_option(word)),
         }
         Ok(true)
+    }
+
+    /// Reads what stands behind the name.
+    fn next_rest(
+        &mut self,
+        session: &Session,
+        arguments: &mut Cursor<'_>,
+        ty: Type<'_>,
+    ) -> Result<(), ExecuteError> {
+        self.is_name = false;
+        while !arguments.at_end() {
+            if !self.next_option(arguments)? {
+                self.next_field_or_address(session, arguments, ty)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a field's path, or else an address.

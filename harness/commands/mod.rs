@@ -17,6 +17,7 @@ mod condition;
 mod context;
 mod display;
 mod display_list;
+mod display_local;
 mod display_number;
 mod display_pointers;
 mod display_string;

@@ -15,6 +15,8 @@
 //!   them shown: of that line, or of the next one that has code. The line's number is decimal, or has
 //!   `0x` in front; the path may be its end only, in either case. Without a file's name it is the file of the
 //!   current instruction, without a line the file's first code. Of several files the first counts.
+//! - The name of a local variable that is in memory in the chosen frame is its address, before that of another
+//!   symbol. One that is in a register has none, and is not found.
 //! - `@rip` is a register. Without the `@` the most common registers are found too, all others
 //!   only if the text is neither a number nor a symbol ("Register Syntax"). `.` is the current
 //!   address.

@@ -9,7 +9,7 @@ use crate::image::locals::LocalPlace;
 use crate::registers::{Gpr, Registers};
 use crate::stack::frame::FrameTrust;
 use crate::stack::unwinder::unwind;
-use crate::symbols::types::Type;
+use crate::symbols::types::{Local, Type};
 
 /// The registers that a function gives back as it was given them (Microsoft, "x64 calling convention"), and the stack
 /// pointer: what unwinding finds out of the frames that called.
@@ -187,8 +187,12 @@ impl Session {
         let module = self.modules.containing(at)?;
         let rva = module.rva(at)?;
         let locals = module.types().procedure(rva)?.locals(rva);
+        let in_memory = |one: &Local<'_>| matches!(one.place, Some(LocalPlace::Memory { .. }));
         let frame = Known {
-            shift: self.popped(code, registers),
+            shift: match locals.iter().any(in_memory) {
+                true => self.popped(code, registers),
+                false => 0,
+            },
             registers,
             is_whole,
         };

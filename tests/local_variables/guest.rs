@@ -158,6 +158,13 @@ fn names_in_expressions() {
     assert_eq!(address, stack.wrapping_add_signed_for_test(offset));
     let found = session.execute("dd tag l1").unwrap();
     assert_eq!(found.trim_end(), format!("{address}  31796b4c"));
+    let listed = session.execute("dt Tag").unwrap();
+    let expected = format!(
+        "Local var @ {:#x} Type unsigned long\n0x31796b4c\n",
+        address.0
+    );
+    assert_eq!(listed, expected);
+    assert!(session.execute("dt tag").is_err(), "the letters differ");
     assert!(session.execute("? leaky!Tag").is_err());
     session.execute("bp nt!NtClose; g").unwrap();
     assert!(session.execute("? Tag").is_err());
