@@ -3,7 +3,7 @@
 //!
 //! NAME is a structure, union, enumeration or `typedef`, or a variable. With `*` or `?` in it, the
 //! types that fit are listed by name. Of an array the first element is shown, with `-a` all of them, and
-//! `NAME[3]` is one of them. A parameter or local variable of the frame that [`.frame`](super::frame) has chosen is
+//! `NAME[3]` is one of them. A parameter or local variable of the frame that `.frame` has chosen is
 //! shown by its name, and what it points to where it is a pointer in a register. FIELD shows one member only; `Tail.Overlay.` shows the members
 //! inside it. Case does not matter.
 //!

@@ -1,7 +1,7 @@
 //! `bl [/L] [NUMBER…]`: the breakpoints: number, `e` for enabled or `d` for disabled, address, for `ba` the kind of
 //! access and the size, the passes left and in all, symbol, and commands. A breakpoint whose symbol is in no
 //! module yet has a `u` and no address, and its symbol stands in parentheses. A second line has the process
-//! and thread that it is for. While [`.lines`](super::lines) has source lines shown, a breakpoint's line stands behind its
+//! and thread that it is for. While `.lines` has source lines shown, a breakpoint's line stands behind its
 //! address, in brackets; not with `/L`.
 //!
 //! "bl (Breakpoint List)" in the manual says what the columns are; kernel sessions published by their

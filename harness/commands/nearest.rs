@@ -3,7 +3,7 @@
 //!
 //! "ln (List Nearest Symbols)"; the form is that of published sessions: "kd> ln nt!ntcreatefile-1"
 //! and "ln nt!ExpNumberOfPagedPools", without the links that later debuggers print above. While
-//! [`.lines`](super::lines) has source lines shown, the first line is the source line's: `C:\work\seam.cpp(10)+0x9`, as
+//! `.lines` has source lines shown, the first line is the source line's: `C:\work\seam.cpp(10)+0x9`, as
 //! the tests of a program that reads CDB's output have it.
 //!
 //! ```text

@@ -4,7 +4,7 @@
 //!
 //! `ub [ADDRESS [l COUNT]]`: the instructions in front of an address, eight without a count, 256 at most.
 //!
-//! "u, ub, uu (Unassemble)" in the debugger's manual has the rules. While [`.lines`](super::lines) has source lines
+//! "u, ub, uu (Unassemble)" in the debugger's manual has the rules. While `.lines` has source lines
 //! shown, the symbol has its line behind it, in brackets; a listing of `u` that a driver's author published (of
 //! `HookedNtQuerySystemInformation`, over several lines of the source) has no others.
 //!

@@ -8,7 +8,7 @@
 //! WinDbg follows the jumps instead, and has an empty line in front of each place that is jumped to. Its
 //! `/i` and `/m` are not there: no output of them was found to go by. A function has at most 1 MiB.
 //!
-//! While [`.lines`](super::lines) has source lines shown, each instruction has the number of its line in front, and
+//! While `.lines` has source lines shown, each instruction has the number of its line in front, and
 //! the symbol its line behind it, as listings of `uf` have them that users published.
 //!
 //! ```text
