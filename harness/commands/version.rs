@@ -51,11 +51,11 @@ fn write_target(out: &mut dyn Write, session: &Session) -> fmt::Result {
         "Free"
     };
     let processors = word("KeNumberProcessors").map_or(1, |count| count & 0xff);
-    let several = match processors {
-        0 | 1 => "UP".to_string(),
-        count => format!("MP ({count} procs)"),
-    };
-    writeln!(out, "{product}Kernel Version {number} {several} {kind} x64")?;
+    // there is no kernel for x64 that is for one processor alone
+    writeln!(
+        out,
+        "{product}Kernel Version {number} MP ({processors} procs) {kind} x64"
+    )?;
     if let Some(list) = lab.kernel_symbol("PsLoadedModuleList") {
         let base = lab.bases().kernel;
         writeln!(out, "Kernel base = 0x{base} PsLoadedModuleList = 0x{list}")?;
