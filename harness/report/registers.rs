@@ -136,7 +136,9 @@ fn flags(rflags: u64) -> String {
         (7, "ng", "pl"),
         (6, "zr", "nz"),
         (4, "ac", "na"),
-        (2, "pe", "po"),
+        // Of x64 the debuggers of Windows 7's time, and later ones, show the parity the other way round than of
+        // x86: `po` where the flag is set. All published sessions have it so (efl=00000246 with `zr na po nc`).
+        (2, "po", "pe"),
         (0, "cy", "nc"),
     ];
     let names: Vec<_> = FLAGS
