@@ -47,7 +47,10 @@ ffffffff`00000090  ?? ?? ?? ?? ?? ?? ?? ??-?? ?? ?? ?? ?? ?? ?? ??  ????????????
     write_row(&mut text, Va(0x820f2ba4), Shape::new(1, true), &tag).unwrap();
     let of_the_page = "820f2ba4  41 62 63 20           Abc";
     let (address, characters) = of_the_page.split_once("           ").unwrap();
-    assert!(text.starts_with(&format!("00000000`{address}   ")), "{text}");
+    assert!(
+        text.starts_with(&format!("00000000`{address}   ")),
+        "{text}"
+    );
     assert!(text.ends_with(&format!("  {characters} \n")), "{text}");
 }
 
