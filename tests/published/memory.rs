@@ -80,4 +80,11 @@ fffff800`042cc990  00000000`00000191 fffff800`0409648c
 fffff800`042cc9a0  fffff960`000f1f00 00000000`00000000
 fffff800`042cc9b0  00000000`0000033b fffff960`000f3c1c",
     );
+    // the rows of "s -q fffff803`2d600000 l100000 FFFF818000000000" (a talk's notes on PTE_BASE)
+    check(
+        Shape::new(8, false),
+        "fffff803`2d81c0f8  ffff8180`00000000 4819e0c1`48c08b49
+fffff803`2d821290  ffff8180`00000000 0008e1b8`19e6c149
+fffff803`2d821ac0  ffff8180`00000000 4d8366ff`fff74fe9",
+    );
 }

@@ -1,8 +1,10 @@
-//! `?`, `bl`, and what is said when the machine stops.
+//! `?`, `bl`, `lm`, `vertarget`, and what is said when the machine stops.
 
 use poolhit::address::Va;
 use poolhit::guest::BugCheck;
+use poolhit::report::modules::{HEADER, write_row};
 use poolhit::report::stop::write_stop;
+use poolhit::report::target::{Target, write_target, write_uptime};
 use poolhit::{Lab, Session, Stop, StopReason};
 
 fn session() -> Session {
@@ -99,4 +101,89 @@ fn breakpoint_hit() {
         text.starts_with("Breakpoint 1 hit\nfffff801`14baf000 "),
         "{text}"
     );
+}
+
+/// Windows 7, with one processor ("EternalBlue", a lab's notes) and two (a minifilter's source), without the service
+/// pack and the lines `Built by`, `Machine Name` and `Debug session time`.
+#[test]
+fn targets() {
+    for (processors, base, list, uptime, expected) in [
+        (
+            1,
+            0xfffff800_02e1f000,
+            0xfffff800_03064e90,
+            483_468,
+            "Windows 7 Kernel Version 7601 MP (1 procs) Free x64
+Kernel base = 0xfffff800`02e1f000 PsLoadedModuleList = 0xfffff800`03064e90
+System Uptime: 0 days 0:08:03.468
+",
+        ),
+        (
+            2,
+            0xfffff800_0185f000,
+            0xfffff800_01aa26d0,
+            248_664,
+            "Windows 7 Kernel Version 7601 MP (2 procs) Free x64
+Kernel base = 0xfffff800`0185f000 PsLoadedModuleList = 0xfffff800`01aa26d0
+System Uptime: 0 days 0:04:08.664
+",
+        ),
+    ] {
+        let target = Target {
+            build: 0xf000_1db1,
+            processors,
+            kernel: Some((Va(base), Va(list))),
+        };
+        let mut text = String::new();
+        write_target(&mut text, &target).unwrap();
+        write_uptime(&mut text, uptime).unwrap();
+        assert_eq!(text, expected);
+    }
+}
+
+/// `lm` in the dump of Windows 7 with "man.sys": modules without symbols loaded, and the kernel, whose PDB is named
+/// with its path there.
+#[test]
+fn modules() {
+    let expected = r"start             end                 module name
+fffff800`00bac000 fffff800`00bd6000   kdcom      (deferred)             
+fffff800`02a00000 fffff800`02a49000   hal        (deferred)             
+fffff800`02a49000 fffff800`03030000   nt         (pdb symbols)          D:\Windows Kits\10\Debuggers\x64\sym\ntkrnlmp.pdb\2E37F962D699492CAAF3F9F4E9770B1D2\ntkrnlmp.pdb
+fffff880`00ca2000 fffff880`00cf1000   mcupdate_GenuineIntel   (deferred)             
+";
+    let pdb = r"D:\Windows Kits\10\Debuggers\x64\sym\ntkrnlmp.pdb\2E37F962D699492CAAF3F9F4E9770B1D2\ntkrnlmp.pdb";
+    let mut text = HEADER.to_string();
+    for (start, end, name, source, file) in [
+        (
+            0xfffff800_00bac000,
+            0xfffff800_00bd6000,
+            "kdcom",
+            "deferred",
+            "",
+        ),
+        (
+            0xfffff800_02a00000,
+            0xfffff800_02a49000,
+            "hal",
+            "deferred",
+            "",
+        ),
+        (
+            0xfffff800_02a49000,
+            0xfffff800_03030000,
+            "nt",
+            "pdb symbols",
+            pdb,
+        ),
+        (
+            0xfffff880_00ca2000,
+            0xfffff880_00cf1000,
+            "mcupdate_GenuineIntel",
+            "deferred",
+            "",
+        ),
+    ] {
+        write_row(&mut text, [Va(start), Va(end)], name, source, file).unwrap();
+    }
+    assert_eq!(text, expected);
 }
