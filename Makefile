@@ -6,7 +6,7 @@ CARGOFLAGS ?=
 CARGO_HOME_BIN := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 export PATH := $(PATH):$(CARGO_HOME_BIN)
 
-.PHONY: help demo test test-drivers test-report-page bench bench-peers lint guest guest-check setup setup-lint setup-guest \
+.PHONY: help demo test test-drivers test-report-page bench bench-peers lint fuzz guest guest-check setup setup-lint setup-guest \
     setup-drivers
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench        run the benchmarks'
 	@echo 'make bench-peers  compare with other emulators (Python 3, from PyPI)'
 	@echo 'make lint         check formatting, lints and documentation'
+	@echo 'make fuzz         feed the debugger random commands, FUZZ_SECONDS long (nightly Rust, cargo-fuzz)'
 	@echo 'make guest        rebuild the guest images from their sources'
 	@echo 'make guest-check  rebuild them elsewhere and compare byte for byte'
 
@@ -42,6 +43,11 @@ lint: setup-lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(CARGOFLAGS) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps $(CARGOFLAGS)
+
+FUZZ_SECONDS ?= 60
+
+fuzz: setup
+	scripts/fuzz $(FUZZ_SECONDS)
 
 guest: setup-guest
 	fixtures/guest/build.sh
