@@ -93,50 +93,6 @@ fn a_breakpoint_may_lead_to_a_place_with_commands_of_its_own() {
     assert!(!text.contains("00000000`00000004"), "{text}");
 }
 
-/// "Any command that resumes program execution after a breakpoint (such as g or t) ends the execution of the
-/// command list" ("bs (Update Breakpoint Command)"); what is behind `g ADDRESS ;` is that command's own.
-#[test]
-fn whatever_goes_on_ends_the_commands() {
-    let motions = [
-        "g", "gc", "gh", "gn", "gu", "t", "p", "t 2", "p 2", "tc", "pc", "tt", "pt", "tct", "pct",
-        "th", "ph", "tb", "ta @$ra", "pa @$ra",
-    ];
-    for motion in motions {
-        let mut session = session();
-        let commands = format!("bp /1 nt!NtClose \"? 111; {motion}; ? 222\"; g");
-        let text = session.execute(&commands).unwrap();
-        assert_eq!(
-            text.matches("= 00000000`00000111").count(),
-            1,
-            "{motion}: {text}"
-        );
-        assert_eq!(
-            text.matches("= 00000000`00000222").count(),
-            0,
-            "{motion}: {text}"
-        );
-        // and so they do in blocks
-        session.execute("bc *").unwrap();
-    }
-    for (commands, seen) in [
-        ("g @$ra; ? 222", 1),
-        (".if (1) { g @$ra; ? 222 }; ? 222", 2),
-        (".if (1) { t; ? 222 }; ? 222", 0),
-        (".if (1) { gu; ? 222 }; ? 222", 0),
-        // what comes in between takes them along
-        ("bp /1 @$ra \\\"? 111\\\"; g @$ra; ? 222", 0),
-    ] {
-        let mut session = session();
-        let text = format!("bp /1 nt!NtClose \"{commands}\"; g");
-        let text = session.execute(&text).unwrap();
-        assert_eq!(
-            text.matches("= 00000000`00000222").count(),
-            seen,
-            "{commands}: {text}"
-        );
-    }
-}
-
 /// "The commands are not executed if you are stepping through the code", and "the counter is decremented only if
 /// the application executes past the breakpoint in response to a g command" ("bp, bu, bm (Set Breakpoint)").
 #[test]

@@ -6,7 +6,6 @@
 
 use super::{ExecuteError, Flow, absent_command, find, name_length};
 use crate::debugger::command_line::{LineTooLong, MAX_LINE_LENGTH, next_command};
-use crate::debugger::control::Motion;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::log::Log;
 use crate::debugger::scripting::{COMMAND_WORK, MAX_BLOCK_DEPTH};
@@ -159,7 +158,7 @@ impl Session {
                 }
                 flow => {
                     if flow == Flow::Go {
-                        self.keep_for_later(behind);
+                        self.keep_behind(behind);
                     }
                     return Ok(flow);
                 }
@@ -167,21 +166,6 @@ impl Session {
             rest = behind;
         }
         Ok(Flow::Stay)
-    }
-
-    /// A command that lets the guest go on ends the commands of a breakpoint ("bs (Update Breakpoint
-    /// Command)"). What is behind `g ADDRESS ;` is a parameter of that `g`, and executed at the address
-    /// ("g (Go)").
-    fn keep_for_later(&mut self, behind: &str) {
-        if let Some(Motion::Go { places, command }) = &mut self.control.next
-            && !places.is_empty()
-            && places.iter().all(|place| place.stack.is_none())
-        {
-            // Those of the blocks around the command come behind those of its own.
-            let separator = if command.is_empty() { "" } else { ";" };
-            command.push_str(separator);
-            command.push_str(behind);
-        }
     }
 
     /// Lets the guest go on to where it stays stopped. A break-in ends the program of commands, too.
@@ -233,6 +217,7 @@ impl Session {
         line: &str,
         out: &mut dyn Write,
     ) -> Result<Flow, ExecuteError> {
+        self.control.behind.clear();
         let scripting = &mut self.state.scripting;
         let before = (
             scripting.base,

@@ -12,9 +12,8 @@
 //!
 //! The rules are those of the debugger's manual, "g (Go)", "gh (Go with Exception Handled)", "gc (Go from
 //! Conditional Breakpoint)". What is behind a semicolon is executed next, as any command. Among a breakpoint's
-//! commands whatever lets the guest go on ends them (see `bp`); only what is behind a `g` with addresses is
-//! executed, when the guest has come to one of these: `bp A "g B; r"`, and `bp A "g @$ra; r rax; gc"` for what
-//! a function returns.
+//! commands it is executed if the guest comes to one of the addresses (see `bp`): `bp A "g B; r"`, and nothing
+//! is behind a `g` without.
 //!
 //! ```text
 //! kd> g nt!NtClose

@@ -38,6 +38,7 @@ mod formats;
 mod frame;
 mod go;
 mod go_up;
+mod going_on;
 mod handles;
 mod help;
 mod implicit;
@@ -93,11 +94,8 @@ pub mod reference {}
 pub use absent::absent_command;
 pub use error::ExecuteError;
 
-use crate::debugger::control::Motion;
 use crate::debugger::cursor::Cursor;
-use crate::debugger::{STOP_WORK, Session, Stop, StopReason};
-use crate::report::location::write_location;
-use crate::report::stop::{write_event, write_stop};
+use crate::debugger::{STOP_WORK, Session};
 use std::fmt::Write;
 
 /// What is to happen after a command.
@@ -324,133 +322,4 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// ```
 pub fn name_of(command: &str) -> Option<&'static str> {
     find(&command[..name_length(command)]).map(|(name, _)| *name)
-}
-
-impl Session {
-    /// Lets the guest go on until it stops and stays stopped: a breakpoint whose commands say `g`
-    /// does not.
-    pub(super) fn go_on(&mut self, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        let motion = self.control.next.take().unwrap_or_default();
-        let flow = self.go_on_passing(motion, out);
-        // Whoever goes on without commands stops.
-        self.pass_at(Default::default());
-        flow
-    }
-
-    fn go_on_passing(
-        &mut self,
-        mut motion: Motion,
-        out: &mut dyn Write,
-    ) -> Result<Flow, ExecuteError> {
-        let mut points = Default::default();
-        loop {
-            // The commands may have been about breakpoints, or source lines. Where the guest goes to a
-            // place, it has to be looked whether it is there.
-            let now = match &motion {
-                Motion::Go { places, .. } if places.is_empty() => self.passing_points(),
-                _ => Default::default(),
-            };
-            if now != points {
-                points.clone_from(&now);
-                self.pass_at(now);
-            }
-            let advanced = self.advance(&mut motion);
-            self.write_run_output(out)?;
-            let (stop, ended) = advanced?;
-            if let Some(error) = self.control.condition_error.take() {
-                writeln!(out, "{error}")?;
-                return self.report(&stop, out);
-            }
-            let event = self.control.event.clone();
-            if let Some(event) = &event
-                && !event.breaks
-                && event.shown
-            {
-                write_event(out, &stop.reason)?;
-            }
-            if !ended && event.is_none() {
-                step::show(self, &motion, &stop, out)?;
-                continue;
-            }
-            let (command, number) = match stop.reason {
-                _ if let Some(event) = event => {
-                    self.charge_stop();
-                    if event.breaks && event.shown {
-                        self.report(&stop, out)?;
-                    }
-                    match (event.command.is_empty(), event.breaks) {
-                        (true, true) => return Ok(Flow::Stay),
-                        (true, false) => continue,
-                        _ => {}
-                    }
-                    match self.execute_at_breakpoint(&event.command, out)? {
-                        Flow::Quit => return Ok(Flow::Quit),
-                        Flow::Go => match self.control.next.take() {
-                            Some(Motion::Same) => {}
-                            other => motion = other.unwrap_or_default(),
-                        },
-                        _ if event.breaks => return Ok(Flow::Stay),
-                        _ => {}
-                    }
-                    continue;
-                }
-                StopReason::Breakpoint { number } if !self.control.stepped_onto => {
-                    (self.breakpoint_commands(number)?, Some(number))
-                }
-                StopReason::Step => (motion.command().to_string(), None),
-                _ => return self.report(&stop, out),
-            };
-            if command.is_empty() {
-                return self.report(&stop, out);
-            }
-            let flow = self.execute_at_breakpoint(&command, out);
-            match flow.map_err(|error| match number {
-                Some(number) => error.at_breakpoint(number, self, stop.address),
-                None => error,
-            })? {
-                Flow::Go => {
-                    self.charge_stop();
-                    match self.control.next.take() {
-                        Some(Motion::Same) => {}
-                        other => motion = other.unwrap_or_default(),
-                    }
-                }
-                Flow::Quit => return Ok(Flow::Quit),
-                _ => {
-                    write_location(out, self, stop.address)?;
-                    return Ok(Flow::Stay);
-                }
-            }
-        }
-    }
-
-    /// The commands of a breakpoint that has stopped the guest; one that does so once is gone then.
-    fn breakpoint_commands(&mut self, number: usize) -> Result<String, ExecuteError> {
-        let Some(breakpoint) = self.breakpoints().get(number).cloned() else {
-            return Ok(String::new());
-        };
-        if breakpoint.options.once {
-            self.clear_breakpoint(number)?;
-        }
-        Ok(breakpoint.command)
-    }
-
-    fn report(&mut self, stop: &Stop, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-        if let StopReason::Budget { work } = stop.reason {
-            let near = self.modules().nearest(stop.address);
-            let at = near.map_or(stop.address.to_string(), |near| near.to_string());
-            return Err(ExecuteError::Budget { work, at });
-        }
-        if stop.reason == StopReason::BreakIn
-            && let Some(key) = self.break_in_echo.take()
-        {
-            writeln!(out, "{key}")?;
-        }
-        if stop.reason == StopReason::Step && self.control.shows_registers {
-            registers::run(self, &mut Cursor::new(""), out)?;
-            return Ok(Flow::Stay);
-        }
-        write_stop(out, self, stop)?;
-        Ok(Flow::Stay)
-    }
 }

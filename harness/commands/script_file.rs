@@ -150,7 +150,10 @@ fn with_arguments(text: &str, values: &[String]) -> Result<String, AliasError> {
 }
 
 fn run_lines(session: &mut Session, text: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-    for line in text.lines() {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, behind) = rest.split_once('\n').unwrap_or((rest, ""));
+        rest = behind;
         let prompt = session.prompt();
         writeln!(out, "{prompt}{line}")?;
         match session.run_block(line, out) {
@@ -159,7 +162,12 @@ fn run_lines(session: &mut Session, text: &str, out: &mut dyn Write) -> Result<F
                 session.state.scripting.failed_lines += 1;
                 writeln!(out, "{}", error.below_prompt(prompt.len()))?;
             }
-            flow => return flow,
+            flow => {
+                if matches!(flow, Ok(Flow::Go)) {
+                    session.keep_behind(rest);
+                }
+                return flow;
+            }
         }
     }
     Ok(Flow::Stay)

@@ -15,11 +15,14 @@
 //! Without an address it is the current instruction's. PASSES is the number of the pass that stops the guest first. The rules are those of the debugger's
 //! manual, "bp, bu, bm (Set Breakpoint)"; the lines of `bm` are its example's.
 //!
-//! The first of the commands that lets the guest go on (`g`, `gc`, `gu`, `t`, `p`, `pa` and all their kin) is the
-//! last that is executed: "any command that resumes program execution after a breakpoint (such as g or t) ends
-//! the execution of the command list". What is behind `g ADDRESS ;` belongs to that `g`, and is executed at the
-//! address; `t` and its kin take commands of their own, `t "r"`. A step that ends at a breakpoint does not
-//! execute its commands, and does not count as a pass.
+//! A command that lets the guest go on freely (`g`, `gc`) is the last that is executed: "any command that resumes
+//! program execution after a breakpoint (such as g or t) ends the execution of the command list". What is behind one
+//! that ends by itself (`gu`, `p`, `pt`, `g ADDRESS` …) is executed at that end, as published scripts and their logs
+//! have it: `bp ADDRESS "gu; r rax; gc"` shows what a function returns each time, and its `gc` goes on as the guest
+//! did before the breakpoint. Commands that are not executed because the guest stops elsewhere first are told by
+//! the debugger's sentence, "Some commands were skipped because …". Turns of a loop (`.for`, `.while`, `.foreach`)
+//! do not wait: one that lets the guest go on is the last. A step that ends at a breakpoint does not execute its
+//! commands, and does not count as a pass.
 //!
 //! Guest memory does not show the breakpoint. A second one at the same address redefines the first.
 //!

@@ -11,11 +11,7 @@ use crate::registers::Registers;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Motion {
     /// To the next stop, or to one of these places.
-    Go {
-        places: Vec<Place>,
-        /// The commands to execute at them.
-        command: String,
-    },
+    Go { places: Vec<Place> },
     /// Instruction by instruction.
     Step {
         steps: Steps,
@@ -41,17 +37,23 @@ impl Default for Motion {
 impl Motion {
     /// To one of these places.
     pub fn to(places: Vec<Place>) -> Motion {
-        Motion::Go {
-            places,
-            command: String::new(),
+        Motion::Go { places }
+    }
+
+    /// Whether it ends by itself.
+    pub fn ends(&self) -> bool {
+        match self {
+            Motion::Go { places } => !places.is_empty(),
+            Motion::Step { .. } => true,
+            Motion::Same => false,
         }
     }
 
     /// The commands to execute at its end.
     pub fn command(&self) -> &str {
         match self {
-            Motion::Go { command, .. } | Motion::Step { command, .. } => command,
-            Motion::Same => "",
+            Motion::Step { command, .. } => command,
+            _ => "",
         }
     }
 
@@ -97,6 +99,8 @@ pub(crate) struct Control {
     pub shows_registers: bool,
     /// How the guest goes on at the next command that lets it.
     pub next: Option<Motion>,
+    /// The commands behind the one that has said so, among those of a breakpoint.
+    pub behind: String,
     /// The registers that the debugger looks from, if not the processor's.
     pub context: Option<Registers>,
     /// They have been chosen: a trap frame's, a context record's or a frame's.

@@ -136,7 +136,7 @@ impl Session {
     /// motion is at its end.
     pub(crate) fn advance(&mut self, motion: &mut Motion) -> Result<(Stop, bool), SessionError> {
         let exit = match motion {
-            Motion::Go { places, .. } if places.is_empty() => {
+            Motion::Go { places } if places.is_empty() => {
                 let stop = self.resume()?;
                 return Ok((stop, !self.goes_on_behind()));
             }
@@ -144,7 +144,7 @@ impl Session {
                 let stop = self.resume()?;
                 return Ok((stop, !self.goes_on_behind()));
             }
-            Motion::Go { places, .. } => {
+            Motion::Go { places } => {
                 self.start_motion()?;
                 self.pass_break_instruction()?;
                 let watched = self.watch_events()?;
