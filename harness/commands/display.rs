@@ -21,11 +21,11 @@
 //! ```
 
 use super::{ExecuteError, Flow};
-use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::elements::Space;
 use crate::debugger::range::{AddressRange, RangeSyntax};
+use crate::report::memory::{Shape, write_row};
 use std::fmt::Write;
 
 /// Bytes shown without a range.
@@ -34,28 +34,6 @@ const DEFAULT_BYTES: u64 = 128;
 pub(super) const MAXIMUM_BYTES: u64 = 1 << 20;
 /// The most elements in a line. The project's own limit.
 const MAXIMUM_COLUMNS: u64 = 0x100;
-
-/// How elements are shown.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    /// Bytes of an element.
-    pub size: u64,
-    /// Elements in a line.
-    pub columns: u64,
-    /// Whether the bytes are shown as characters, too.
-    pub characters: bool,
-}
-
-impl Shape {
-    /// Elements of `size` bytes, as many in a line as 16 bytes hold.
-    pub(super) const fn new(size: u64, characters: bool) -> Shape {
-        Shape {
-            size,
-            columns: 16 / size,
-            characters,
-        }
-    }
-}
 
 /// The options that displays have in common.
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,42 +141,8 @@ pub(super) fn write_line(
     shape: Shape,
     line: AddressRange,
 ) -> Result<Option<u64>, ExecuteError> {
-    let mut text = String::new();
-    let mut characters = String::new();
-    let mut last = None;
-    for (number, (_, value)) in session.elements(space, line, shape.size).enumerate() {
-        // WinDbg splits a line of bytes in the middle.
-        let splits = shape.size == 1 && number % 16 == 8;
-        if number > 0 {
-            text.push(if splits { '-' } else { ' ' });
-        }
-        text.push_str(&element_text(shape.size, value));
-        last = value.or(last);
-        for byte in 0..shape.size {
-            characters.push(match value.map(|value| (value >> (8 * byte)) as u8) {
-                None => '?',
-                Some(byte @ 0x20..0x7f) => char::from(byte),
-                Some(_) => '.',
-            });
-        }
-    }
-    let address = line.start;
-    if shape.characters {
-        let width = (shape.columns * (shape.size * 2 + 1)) as usize - 1;
-        writeln!(out, "{address}  {text:width$}  {characters}")?;
-    } else {
-        writeln!(out, "{address}  {text}")?;
-    }
-    Ok(last)
-}
-
-/// A number of `size` bytes in hexadecimal digits, or as many question marks.
-pub(super) fn element_text(size: u64, value: Option<u64>) -> String {
-    let width = size as usize * 2;
-    match value {
-        Some(value) if size == 8 => Va(value).to_string(),
-        Some(value) => format!("{value:0width$x}"),
-        None if size == 8 => "????????`????????".to_string(),
-        None => "?".repeat(width),
-    }
+    let elements = session.elements(space, line, shape.size);
+    let values: Vec<Option<u64>> = elements.map(|(_, value)| value).collect();
+    write_row(out, line.start, shape, &values)?;
+    Ok(values.into_iter().flatten().next_back())
 }

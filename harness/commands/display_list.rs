@@ -14,13 +14,14 @@
 //! fffffa80`0003c808  00000000`00000000 00000000`00000000
 //! ```
 
-use super::display::{Shape, write_line};
+use super::display::write_line;
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::elements::Space;
 use crate::debugger::range::AddressRange;
+use crate::report::memory::Shape;
 use std::fmt::Write;
 
 /// Entries and words shown if nothing is said.

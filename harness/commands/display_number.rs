@@ -16,12 +16,13 @@
 //! fffff800`016530fc          -1.#QNAN
 //! ```
 
-use super::display::{DisplayOptions, element_text, range};
+use super::display::{DisplayOptions, range};
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use crate::debugger::range::AddressRange;
 use crate::report::float::general;
+use crate::report::memory::element_text;
 use std::fmt::Write;
 
 /// Floating-point numbers of `SIZE` bytes.

@@ -14,7 +14,7 @@
 //! fffff880`02f6deb0  00000000`00000086
 //! ```
 
-use super::display::{DisplayOptions, element_text, range};
+use super::display::{DisplayOptions, range};
 use super::display_number::shown;
 use super::{ExecuteError, Flow, Run};
 use crate::address::{CodeAddress, Va};
@@ -23,6 +23,7 @@ use crate::debugger::cursor::Cursor;
 use crate::debugger::elements::Space;
 use crate::debugger::range::AddressRange;
 use crate::debugger::string::{CharacterSize, StringRange};
+use crate::report::memory::element_text;
 use std::fmt::Write;
 
 /// Bytes shown without a range.

@@ -11,7 +11,7 @@
 //! nt! ?? ::FNODOBFM::`string'+0x24a2a:
 //! fffff800`014798f6 cc              int     3
 //! kd> .exr -1
-//! ExceptionAddress: fffff800014798f6 (nt! ?? ::FNODOBFM::`string'+0x24a2a)
+//! ExceptionAddress: fffff800014798f6 (nt! ?? ::FNODOBFM::`string'+0x0000000000024a2a)
 //!    ExceptionCode: 80000003 (Break instruction exception)
 //!   ExceptionFlags: 00000000
 //! NumberParameters: 1
@@ -23,7 +23,8 @@ use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::exception::ExceptionRecord;
-use crate::report::exception;
+use crate::report::exception::write_record;
+use crate::symbols::Location;
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -44,29 +45,12 @@ pub(super) fn run(
     let Some(record) = record else {
         return Err(ExecuteError::NoException);
     };
-    let ExceptionRecord {
-        code,
-        flags,
-        address,
-        parameters,
-    } = record;
-    write!(out, "ExceptionAddress: {:016x}", address.0)?;
-    match session.modules().nearest(address) {
-        Some(near) => writeln!(out, " ({near})")?,
-        None => writeln!(out)?,
-    }
-    write!(out, "   ExceptionCode: {code:08x}")?;
-    match exception::name(code) {
-        Some(name) => writeln!(out, " ({name})")?,
-        None => writeln!(out)?,
-    }
-    writeln!(out, "  ExceptionFlags: {flags:08x}")?;
-    writeln!(out, "NumberParameters: {}", parameters.len())?;
-    for (number, parameter) in parameters.iter().enumerate() {
-        writeln!(out, "   Parameter[{number}]: {parameter:016x}")?;
-    }
-    if let Some(attempt) = exception::attempt(code, &parameters) {
-        writeln!(out, "{attempt}")?;
-    }
+    let near = session.modules().nearest(record.address);
+    let near = near.map(|near| {
+        let start = Location { offset: 0, ..near };
+        (start.to_string(), near.offset.into())
+    });
+    let near = near.as_ref().map(|(name, distance)| (&**name, *distance));
+    write_record(out, &record, near)?;
     Ok(Flow::Stay)
 }

@@ -29,7 +29,7 @@ use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use crate::guest::objects::{Handle, HandleTable, OBJECT_LIMIT, Process};
-use crate::report::objects::{write_damage, write_object};
+use crate::report::objects::{write_damage, write_handle, write_object};
 use crate::report::processes::write_process;
 use std::fmt::Write;
 
@@ -108,13 +108,8 @@ fn write_table(
         None => flags & FREE != 0 || handle.object.0 != 0,
     };
     for handle in table.handles.iter().filter(wanted) {
-        let (value, entry) = (handle.value, handle.entry.0);
         if handle.object.0 == 0 {
-            let next = handle.next_free;
-            writeln!(
-                out,
-                "{value:04x}: free handle, Entry address {entry:016x}, Next Entry {next:08x}"
-            )?;
+            write_handle(out, handle)?;
             continue;
         }
         let header = session.lab().object_header(handle.object);
@@ -122,13 +117,7 @@ fn write_table(
         if kind.is_some_and(|kind| kind != name) {
             continue;
         }
-        let inherited = if handle.inherited { "(Inherit) " } else { "" };
-        let protected = if handle.protected { "(Protected) " } else { "" };
-        writeln!(
-            out,
-            "{value:04x}: Object: {:016x}  GrantedAccess: {:08x} {inherited}{protected}Entry: {entry:016x}",
-            handle.object.0, handle.access
-        )?;
+        write_handle(out, handle)?;
         if flags & OBJECT != 0 {
             match header {
                 Ok(header) => write_object(out, &header, true, "        ")?,

@@ -4,8 +4,11 @@
 //! `~1s`: the processor that is looked from. This target has two, of which the second, processor 1, runs all there
 //! is: it is the one to look from, and the first is not.
 //!
-//! ".process (Set Process Context)" and ".thread (Set Register Context)" in the debugger's manual have the words,
-//! "~s (Change Current Processor)" the form.
+//! ".process (Set Process Context)", ".thread (Set Register Context)" and "~s (Change Current Processor)" in the
+//! debugger's manual have the rules. The words of `.process` are there and, on x64, in "!ptov"; those of `.thread`
+//! in "Debug Universal Drivers - Step by Step Lab (Echo Kernel-Mode)" (its own page has an older debugger's: `Using
+//! context of thread`). There `k` says behind it that the context has been set, which it does not here, since none
+//! is but the current one.
 //!
 //! ```text
 //! kd> .process

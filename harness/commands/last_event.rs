@@ -1,7 +1,10 @@
 //! `.lastevent`: what has stopped the guest. `.cls` clears the screen of a debugger's window: here it does nothing.
 //!
-//! ".lastevent (Display Last Event)" and ".cls (Clear Screen)" in the debugger's manual have the rules. The first
-//! prompt is at the kernel's own break instruction.
+//! ".lastevent (Display Last Event)" and ".cls (Clear Screen)" in the debugger's manual have the rules, ".eventlog
+//! (Display Recent Events)" and ".jdinfo (Use JIT_DEBUG_INFO)" the line; below it the latter has another with the
+//! time of day, which is none of the guest's. Of kernels no published line was found: the manual's have a process'
+//! and thread's numbers in front, those of `.eventlog` none. The first prompt is at the kernel's own break
+//! instruction.
 //!
 //! ```text
 //! kd> .lastevent

@@ -46,6 +46,7 @@ use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use crate::report::date::date;
+use crate::report::modules::{HEADER, write_row};
 use crate::symbols::wildcard::Pattern;
 use crate::symbols::{Module, SymbolSource};
 use std::fmt::{self, Write};
@@ -94,7 +95,7 @@ pub(super) fn run(
         modules.sort_by_key(|module| module.name().to_ascii_lowercase());
     }
     if options.column != Column::NameAlone {
-        writeln!(out, "start             end                 module name")?;
+        out.write_str(HEADER)?;
     }
     for module in modules {
         write_module(out, &options, module)?;
@@ -186,7 +187,9 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
     if options.column == Column::NameAlone {
         return writeln!(out, "{name}");
     }
-    write!(out, "{} {}   ", module.base(), module.end())?;
+    if options.column != Column::Symbols {
+        write!(out, "{} {}   ", module.base(), module.end())?;
+    }
     match options.column {
         Column::ImageName => writeln!(out, "{name:<8} {}", module.image_name())?,
         Column::Path => writeln!(out, "{name:<8} {}", module.path())?,
@@ -200,12 +203,11 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
         }
         Column::Time { named: false } => writeln!(out, "{name:<8}  {}", time(module))?,
         Column::Symbols | Column::NameAlone => {
-            let source = format!("({})", module.symbol_source());
+            let source = module.symbol_source().to_string();
             let pdb = module.image().and_then(|image| image.pdb_reference());
-            match pdb.filter(|_| module.symbol_source() == SymbolSource::Pdb) {
-                Some(pdb) => writeln!(out, "{name:<8}   {source:<22} {}", pdb.base_name())?,
-                None => writeln!(out, "{name:<8}   {source:<22} ")?,
-            }
+            let pdb = pdb.filter(|_| module.symbol_source() == SymbolSource::Pdb);
+            let file = pdb.map_or("", |pdb| pdb.base_name());
+            write_row(out, [module.base(), module.end()], name, &source, file)?;
         }
     }
     if options.verbose {

@@ -17,7 +17,7 @@
 //! #  209000 00000000 00000000 00000000 00000000 ................
 //! ```
 
-use super::display::{MAXIMUM_BYTES, element_text};
+use super::display::MAXIMUM_BYTES;
 use super::display_string::DEFAULT_CHARACTERS;
 use super::enter::{fits, separated, values_follow};
 use super::{ExecuteError, Flow, Run};
@@ -27,6 +27,7 @@ use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::elements::Space;
 use crate::debugger::range::{AddressRange, RangeSyntax};
 use crate::debugger::string::{CharacterSize, StringRange};
+use crate::report::memory::element_text;
 use std::fmt::Write;
 
 pub(super) static COMMANDS: [(&str, Run); 10] = [

@@ -43,18 +43,8 @@ use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use crate::guest::objects::Processor;
+use crate::report::processors::{write_block, write_level, write_region};
 use std::fmt::Write;
-
-/// The levels that have names on x64 (wdm.h).
-const LEVELS: [(u8, &str); 7] = [
-    (0, "LOW_LEVEL"),
-    (1, "APC_LEVEL"),
-    (2, "DISPATCH_LEVEL"),
-    (12, "SYNCH_LEVEL"),
-    (13, "CLOCK_LEVEL"),
-    (14, "IPI_LEVEL"),
-    (15, "HIGH_LEVEL"),
-];
 
 fn next_processor(
     session: &Session,
@@ -73,15 +63,7 @@ pub(super) fn run_level(
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let processor = next_processor(session, arguments, None)?;
-    let (number, level) = (processor.number, processor.irql);
-    write!(
-        out,
-        "Debugger saved IRQL for processor {number:#x} -- {level}"
-    )?;
-    match LEVELS.iter().find(|(known, _)| *known == level) {
-        Some((_, name)) => writeln!(out, " ({name})")?,
-        None => writeln!(out)?,
-    }
+    write_level(out, &processor)?;
     Ok(Flow::Stay)
 }
 
@@ -92,44 +74,7 @@ pub(super) fn run_region(
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let processor = next_processor(session, arguments, None)?;
-    let Processor {
-        address,
-        prcb,
-        number,
-        version: [major, minor],
-        irql,
-        tables: [gdt, tss, idt],
-        words: [user_rsp, own, lock_array, used_self],
-        ..
-    } = processor;
-    writeln!(out, "KPCR for Processor {number:x} at {:016x}:", address.0)?;
-    writeln!(out, "    Major {major} Minor {minor}")?;
-    let mut line = |name: &str, value: u64| writeln!(out, "\t{name:>19}: {value:016x}");
-    // the block at the region's start, under the names that it has on x86
-    line("NtTib.ExceptionList", gdt.0)?;
-    line("NtTib.StackBase", tss.0)?;
-    line("NtTib.StackLimit", user_rsp)?;
-    line("NtTib.SubSystemTib", own)?;
-    line("NtTib.Version", prcb.0 & 0xffff_ffff)?;
-    line("NtTib.UserPointer", lock_array)?;
-    line("NtTib.SelfTib", used_self)?;
-    writeln!(out)?;
-    let mut line = |name: &str, value: u64| writeln!(out, "\t{name:>19}: {value:016x}");
-    line("SelfPcr", own)?;
-    line("Prcb", prcb.0)?;
-    line("Irql", irql.into())?;
-    line("IRR", 0)?;
-    line("IDR", 0)?;
-    line("InterruptMode", 0)?;
-    line("IDT", idt.0)?;
-    line("GDT", gdt.0)?;
-    line("TSS", tss.0)?;
-    writeln!(out)?;
-    let mut line = |name: &str, value: u64| writeln!(out, "\t{name:>19}: {value:016x}");
-    line("CurrentThread", processor.current_thread.0)?;
-    line("NextThread", processor.next_thread.0)?;
-    line("IdleThread", processor.idle_thread.0)?;
-    writeln!(out, "\n\t{:>19}: ", "DpcQueue")?;
+    write_region(out, &processor)?;
     Ok(Flow::Stay)
 }
 
@@ -140,18 +85,6 @@ pub(super) fn run_block(
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let processor = next_processor(session, arguments, Some(0))?;
-    let number = processor.number;
-    writeln!(
-        out,
-        "PRCB for Processor {number:x} at {:016x}:",
-        processor.prcb.0
-    )?;
-    writeln!(
-        out,
-        "Threads--  Current {:016x} Next {:016x} Idle {:016x}",
-        processor.current_thread.0, processor.next_thread.0, processor.idle_thread.0
-    )?;
-    let member = 1_u64.checked_shl(number).unwrap_or(0);
-    writeln!(out, "Number {number:x} SetMember {member:08x}")?;
+    write_block(out, &processor)?;
     Ok(Flow::Stay)
 }

@@ -31,7 +31,7 @@
 //!  r8=00000000ff220000  r9=0000000000006000 r10=0000000000f2ebac
 //! r11=00000000000003ff r12=000000000000014d r13=00000000fffff800
 //! r14=fffff8000165e130 r15=fffff880009e9000
-//! iopl=0         nv up ei ng nz na po nc
+//! iopl=0         nv up ei ng nz na pe nc
 //! cs=0010  ss=0018  ds=0000  es=0000  fs=0000  gs=0000             efl=00000282
 //! nt!DbgBreakPoint:
 //! fffff800`014d0180 cc              int     3

@@ -27,7 +27,7 @@
 //! fffff800`016530fc  ffffff0f 01653100 fffff800 01653100  .....1e......1e.
 //! ```
 
-use super::display::{Shape, write_line};
+use super::display::write_line;
 use super::enter::{ascii, latin1, quoted, utf16};
 use super::{ExecuteError, Flow};
 use crate::address::Va;
@@ -39,6 +39,7 @@ use crate::debugger::search::search;
 use crate::debugger::search_strings::search_strings;
 use crate::debugger::string::CharacterSize;
 use crate::memory::ReadMemory;
+use crate::report::memory::Shape;
 use std::fmt::Write;
 
 /// The most places shown. WinDbg goes on until someone breaks in.

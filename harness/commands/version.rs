@@ -2,8 +2,8 @@
 //! `version`: the same, and the debugger's own version.
 //!
 //! "vertarget (Show Target Computer Version)"; the lines are those of "0: kd> vertarget" in published
-//! sessions on Windows 7, without what this kernel does not say: its laboratory, the machine's name, and
-//! the time of day. The time that the system is up is the guest's.
+//! sessions on Windows 7, without what this kernel does not say: its service pack and laboratory, the machine's
+//! name, and the time of day. The time that the system is up is the guest's.
 //!
 //! ```text
 //! kd> vertarget
@@ -16,6 +16,7 @@ use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use crate::memory::ReadMemory;
+use crate::report::target::{self, Target};
 use std::fmt::{self, Write};
 
 pub(super) fn run<const DEBUGGER: bool>(
@@ -38,40 +39,17 @@ fn write_target(out: &mut dyn Write, session: &Session) -> fmt::Result {
         let at = lab.kernel_symbol(name)?;
         lab.machine().read_u32(at).ok()
     };
-    // NtBuildNumber: the high four bits are f for a free build, c for a checked one
-    let build = word("NtBuildNumber").unwrap_or(0);
-    let number = build & 0xffff;
-    let product = match number {
-        7600 | 7601 => "Windows 7 ".to_string(),
-        _ => "Windows ".to_string(),
+    let list = lab.kernel_symbol("PsLoadedModuleList");
+    let target = Target {
+        build: word("NtBuildNumber").unwrap_or(0),
+        processors: word("KeNumberProcessors").map_or(1, |count| count & 0xff),
+        kernel: list.map(|list| (lab.bases().kernel, list)),
     };
-    let kind = if build >> 28 == 0xc {
-        "Checked"
-    } else {
-        "Free"
-    };
-    let processors = word("KeNumberProcessors").map_or(1, |count| count & 0xff);
-    let several = match processors {
-        0 | 1 => "UP".to_string(),
-        count => format!("MP ({count} procs)"),
-    };
-    writeln!(out, "{product}Kernel Version {number} {several} {kind} x64")?;
-    if let Some(list) = lab.kernel_symbol("PsLoadedModuleList") {
-        let base = lab.bases().kernel;
-        writeln!(out, "Kernel base = 0x{base} PsLoadedModuleList = 0x{list}")?;
-    }
+    target::write_target(out, &target)?;
     write_uptime(out, session)
 }
 
 /// Writes for how long the guest has run, by its own clock.
 pub(super) fn write_uptime(out: &mut dyn Write, session: &Session) -> fmt::Result {
-    let milliseconds = session.lab().machine().time() / 1_000_000;
-    let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
-    let (minutes, hours) = (seconds / 60 % 60, seconds / 3600 % 24);
-    writeln!(
-        out,
-        "System Uptime: {} days {hours}:{minutes:02}:{:02}.{rest:03}",
-        seconds / 86_400,
-        seconds % 60
-    )
+    target::write_uptime(out, session.lab().machine().time() / 1_000_000)
 }

@@ -29,11 +29,14 @@ pub struct CallSite {
 }
 
 /// The address as WinDbg shows a call site: `nt!ExAllocatePoolWithTag+0x82e`, `myfault+0x1634`,
-/// or the bare address if it is in no module.
+/// or the bare address if it is in no module, without leading zeros if it has 32 bits at most.
 impl fmt::Display for CallSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(module) = &self.module else {
-            return write!(f, "0x{}", self.address);
+            return match self.address.0 >> 32 {
+                0 => write!(f, "{:#x}", self.address.0),
+                _ => write!(f, "0x{}", self.address),
+            };
         };
         write!(f, "{module}")?;
         if let Some(symbol) = &self.symbol {

@@ -80,6 +80,17 @@ impl Event {
     }
 }
 
+/// The registers that a function keeps for its caller, and that are not in an exception's trap frame.
+const KEPT: [Gpr; 7] = [
+    Gpr::Rbx,
+    Gpr::Rsi,
+    Gpr::Rdi,
+    Gpr::R12,
+    Gpr::R13,
+    Gpr::R14,
+    Gpr::R15,
+];
+
 impl Session {
     /// Has the machine stop where events are seen; gives the places that it has not stopped at before.
     pub(super) fn watch_events(&mut self) -> Result<Vec<Va>, EngineError> {
@@ -163,8 +174,12 @@ impl Session {
         let at = frames[trap]
             .trap_frame
             .filter(|_| behind.site.address.is_kernel())?;
-        self.trap_frame_registers(at)
-            .zip(self.trap_frame_segments(at))
+        let mut registers = self.trap_frame_registers(at)?;
+        // what the trap frame does not have, the stack has
+        for register in KEPT {
+            registers.set(register, behind.registers.get(register));
+        }
+        Some(registers).zip(self.trap_frame_segments(at))
     }
 
     /// Takes the exception that has stopped the guest at its first chance for handled: when it goes on,

@@ -89,8 +89,9 @@ impl Session {
         Some(frame.child_sp.wrapping_add(pushed).wrapping_sub(TRAP_RIP))
     }
 
-    /// The registers in a trap frame (`_KTRAP_FRAME`). R12 to R15 are not in it, and zero here.
-    /// `None` if it cannot be read.
+    /// The registers in a trap frame (`_KTRAP_FRAME`). R12 to R15 are not in it, and zero here; so are RBX, RDI and
+    /// RSI but for a system call's frame: others have places for them that nothing is written to, and published
+    /// sessions on x64 show them as zero. `None` if it cannot be read.
     ///
     /// ```
     /// use poolhit::{Lab, Session, address::Va};
@@ -99,7 +100,10 @@ impl Session {
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn trap_frame_registers(&self, at: Va) -> Option<Registers> {
-        const REGISTERS: [(Gpr, u64); 11] = [
+        /// Of a system call's frame alone.
+        const OF_SERVICES: [(Gpr, u64); 3] =
+            [(Gpr::Rbx, 0x140), (Gpr::Rdi, 0x148), (Gpr::Rsi, 0x150)];
+        const REGISTERS: [(Gpr, u64); 8] = [
             (Gpr::Rax, 0x30),
             (Gpr::Rcx, 0x38),
             (Gpr::Rdx, 0x40),
@@ -107,9 +111,6 @@ impl Session {
             (Gpr::R9, 0x50),
             (Gpr::R10, 0x58),
             (Gpr::R11, 0x60),
-            (Gpr::Rbx, 0x140),
-            (Gpr::Rdi, 0x148),
-            (Gpr::Rsi, 0x150),
             (Gpr::Rbp, 0x158),
         ];
         let word = |offset: u64| self.lab.machine().read_u64(at.wrapping_add(offset)).ok();
@@ -118,7 +119,10 @@ impl Session {
             rflags: word(0x178)? & 0xffff_ffff,
             ..Registers::default()
         };
-        for (register, offset) in REGISTERS {
+        // _KTRAP_FRAME.ExceptionActive: 2 is a service's
+        let is_service = word(0x28)?.to_le_bytes()[3] == 2;
+        let of_services = OF_SERVICES.into_iter().filter(|_| is_service);
+        for (register, offset) in REGISTERS.into_iter().chain(of_services) {
             registers.set(register, word(offset)?);
         }
         registers.set(Gpr::Rsp, word(0x180)?);

@@ -6,7 +6,7 @@
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::guest::objects::{
-    DeviceObject, DeviceStack, DriverObject, Irp, ListEnd, MAJOR_FUNCTIONS, ObjectHeader,
+    DeviceObject, DeviceStack, DriverObject, Handle, Irp, ListEnd, MAJOR_FUNCTIONS, ObjectHeader,
     StackLocation, major_function_name, minor_function_name,
 };
 use std::fmt::{self, Write};
@@ -92,6 +92,46 @@ pub fn write_object(
         )?;
     }
     Ok(())
+}
+
+/// Writes the line of a handle, as `!handle` does.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{address::Va, guest::objects::Handle, report::objects::write_handle};
+/// let free = Handle {
+///     value: 8,
+///     entry: Va(0xfffff8a0_00004020),
+///     object: Va(0),
+///     access: 0,
+///     inherited: false,
+///     protected: false,
+///     next_free: 0xc,
+/// };
+/// let mut text = String::new();
+/// write_handle(&mut text, &free)?;
+/// let line = "0008: free handle, Entry address fffff8a000004020, Next Entry 0000000c\n";
+/// assert_eq!(text, line);
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+pub fn write_handle(out: &mut dyn Write, handle: &Handle) -> fmt::Result {
+    let (value, entry) = (handle.value, handle.entry.0);
+    if handle.object.0 == 0 {
+        let next = handle.next_free;
+        return writeln!(
+            out,
+            "{value:04x}: free handle, Entry address {entry:016x}, Next Entry {next:08x}"
+        );
+    }
+    let inherited = if handle.inherited { "(Inherit) " } else { "" };
+    let protected = if handle.protected { "(Protected) " } else { "" };
+    writeln!(
+        out,
+        "{value:04x}: Object: {:016x}  GrantedAccess: {:08x} {inherited}{protected}Entry: {entry:016x}",
+        handle.object.0, handle.access
+    )
 }
 
 /// Writes how a list ends that is damaged or too long, a line behind `indent`; nothing for one that is as it

@@ -253,6 +253,19 @@ fn write_requests(
     write_damage(out, thread.irps.damage(), &format!("{indent}    "))
 }
 
+/// What the lines about a thread say that is not in its structures.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Surroundings {
+    /// The program of its process.
+    pub image: String,
+    /// The program of the process that it is attached to, if that is another one.
+    pub attached_image: Option<String>,
+    /// For how many ticks it has waited, or run since its last wait.
+    pub ticks: u64,
+    /// The symbol that its start address is near to.
+    pub start: Option<String>,
+}
+
 fn write_details(
     out: &mut dyn Write,
     session: &Session,
@@ -260,36 +273,65 @@ fn write_details(
     indent: &str,
 ) -> fmt::Result {
     let lab = session.lab();
-    writeln!(out, "{indent}Not impersonating")?;
     let image = |process: Va| lab.process(process).map_or(String::new(), |one| one.image);
+    let attached = Some(thread.attached_process).filter(|process| *process != thread.process);
+    let ticks = lab.kernel_symbol("KeTickCount");
+    let ticks = ticks.and_then(|at| lab.machine().read_u64(at).ok());
+    let start = session.modules().nearest(thread.start_address);
+    let around = Surroundings {
+        image: image(thread.process),
+        attached_image: attached.map(image),
+        ticks: ticks.unwrap_or(0).saturating_sub(thread.wait_time.into()),
+        start: start.map(|near| near.to_string()),
+    };
+    write_thread_details(out, thread, &around, indent)
+}
+
+/// Writes the lines between a thread's requests and its stack.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{Lab, report::processes::{Surroundings, write_thread_details}};
+/// let lab = Lab::builder().build()?;
+/// let thread = lab.thread(lab.processes()?[1].threads[0])?;
+/// let around = Surroundings { ticks: 65, ..Surroundings::default() };
+/// let mut text = String::new();
+/// write_thread_details(&mut text, &thread, &around, "")?;
+/// assert!(text.contains("Ticks: 65 (0:00:00:01.015)\n"), "{text}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_thread_details(
+    out: &mut dyn Write,
+    thread: &Thread,
+    around: &Surroundings,
+    indent: &str,
+) -> fmt::Result {
+    writeln!(out, "{indent}Not impersonating")?;
     writeln!(
         out,
         "{indent}Owning Process            {:016x}       Image:         {}",
-        thread.process.0,
-        image(thread.process)
+        thread.process.0, around.image
     )?;
-    let attached = thread.attached_process;
-    match attached == thread.process {
-        true => writeln!(
+    match &around.attached_image {
+        None => writeln!(
             out,
             "{indent}Attached Process          N/A            Image:         N/A"
         )?,
-        false => writeln!(
+        Some(image) => writeln!(
             out,
-            "{indent}Attached Process          {:016x}       Image:         {}",
-            attached.0,
-            image(attached)
+            "{indent}Attached Process          {:016x}       Image:         {image}",
+            thread.attached_process.0
         )?,
     }
-    let ticks = lab.kernel_symbol("KeTickCount");
-    let ticks = ticks.and_then(|at| lab.machine().read_u64(at).ok());
     let began = thread.wait_time;
-    let waited = ticks.unwrap_or(0).saturating_sub(began.into());
     write!(
         out,
-        "{indent}Wait Start TickCount      {began:<15}Ticks: {waited}"
+        "{indent}Wait Start TickCount      {began:<15}Ticks: {}",
+        around.ticks
     )?;
-    match waited {
+    match around.ticks {
         0 => writeln!(out)?,
         ticks => {
             let milliseconds = ticks.saturating_mul(TICK) / 1000;
@@ -307,14 +349,10 @@ fn write_details(
         "{indent}Context Switch Count      {:<15}IdealProcessor: {}             ",
         thread.context_switches, thread.ideal_processor
     )?;
-    let start = thread.start_address;
-    match session.modules().nearest(start) {
-        Some(near) => writeln!(
-            out,
-            "{indent}Win32 Start Address {near} (0x{:016x})",
-            start.0
-        )?,
-        None => writeln!(out, "{indent}Win32 Start Address 0x{:016x}", start.0)?,
+    write!(out, "{indent}Win32 Start Address ")?;
+    match &around.start {
+        Some(near) => writeln!(out, "{near} (0x{:016x})", thread.start_address.0)?,
+        None => writeln!(out, "0x{:016x}", thread.start_address.0)?,
     }
     let [initial, current, base, limit] = thread.stack.map(|at| at.0);
     writeln!(

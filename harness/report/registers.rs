@@ -6,6 +6,7 @@ use crate::debugger::Session;
 use crate::debugger::cursor::{CommandError, CommandErrorKind, Cursor};
 use crate::debugger::register_name::Register;
 use crate::debugger::state::register_mask as mask;
+use crate::registers::Registers;
 use std::fmt::{self, Write};
 
 /// The order and grouping of the rows; `rip` stands for itself.
@@ -34,17 +35,11 @@ const ROWS: [&[&str]; 6] = [
 pub fn write_registers(out: &mut dyn Write, session: &Session, shown: u32) -> fmt::Result {
     let has = |bit: u32| shown & bit != 0;
     if has(mask::INTEGER | mask::INTEGER_32) {
-        write_integers(out, session)?;
+        write_integers(out, &session.registers())?;
     }
     let system = session.lab().machine().system_registers();
     if has(mask::SEGMENTS) {
-        let flags = session.registers().rflags as u32;
-        let [cs, ss, ds, es, fs, gs] = session.segments();
-        writeln!(
-            out,
-            "cs={cs:04x}  ss={ss:04x}  ds={ds:04x}  es={es:04x}  fs={fs:04x}  gs={gs:04x}             \
-             efl={flags:08x}"
-        )?;
+        write_segments(out, session.segments(), session.registers().rflags)?;
     }
     if has(mask::VECTORS) {
         for (number, value) in session.registers().xmm.into_iter().enumerate() {
@@ -79,8 +74,42 @@ pub fn write_registers(out: &mut dyn Write, session: &Session, shown: u32) -> fm
     write_location(out, session, session.registers().rip())
 }
 
-fn write_integers(out: &mut dyn Write, session: &Session) -> fmt::Result {
-    let registers = session.registers();
+/// Writes the row of segment registers (cs, ss, ds, es, fs, gs) and flags.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// let mut text = String::new();
+/// let selectors = [0x10, 0x18, 0x2b, 0x2b, 0x53, 0x2b];
+/// poolhit::report::registers::write_segments(&mut text, selectors, 0x246)?;
+/// assert!(text.ends_with("  gs=002b             efl=00000246\n"));
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+pub fn write_segments(out: &mut dyn Write, selectors: [u16; 6], rflags: u64) -> fmt::Result {
+    let [cs, ss, ds, es, fs, gs] = selectors;
+    let flags = rflags as u32;
+    writeln!(
+        out,
+        "cs={cs:04x}  ss={ss:04x}  ds={ds:04x}  es={es:04x}  fs={fs:04x}  gs={gs:04x}             \
+         efl={flags:08x}"
+    )
+}
+
+/// Writes the rows of general registers, and the flags by name.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// use poolhit::{registers::Registers, report::registers::write_integers};
+/// let mut text = String::new();
+/// write_integers(&mut text, &Registers::default())?;
+/// assert!(text.starts_with("rax=0000000000000000 rbx="));
+/// assert!(text.contains("\n r8=0000000000000000  r9="));
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+pub fn write_integers(out: &mut dyn Write, registers: &Registers) -> fmt::Result {
     for names in ROWS {
         for (place, name) in names.iter().enumerate() {
             let register = Register::named(name);
@@ -107,7 +136,9 @@ fn flags(rflags: u64) -> String {
         (7, "ng", "pl"),
         (6, "zr", "nz"),
         (4, "ac", "na"),
-        (2, "pe", "po"),
+        // Of x64 the debuggers of Windows 7's time, and later ones, show the parity the other way round than of
+        // x86: `po` where the flag is set. All published sessions have it so (efl=00000246 with `zr na po nc`).
+        (2, "po", "pe"),
         (0, "cy", "nc"),
     ];
     let names: Vec<_> = FLAGS

@@ -5,6 +5,7 @@ use super::location::write_location;
 use crate::debugger::{ModuleEvent, Session, Stop, StopReason};
 use crate::guest::UnprovidedUse;
 use crate::machine::Fault;
+use crate::memory::ReadMemory;
 use std::fmt::{self, Write};
 
 /// Published with every break-in of a kernel debugger; see for example "Getting Started with
@@ -24,6 +25,15 @@ const BREAK_IN_BANNER: &str = "\
 * does, press \"g\" and \"Enter\" again.                                          *
 *                                                                             *
 *******************************************************************************
+";
+
+/// Published with every bug check under a kernel debugger; see for example "Reverse-engineering tcpip.sys"
+/// (doar-e.github.io).
+const BUG_CHECK_BANNER: &str = "
+A fatal system error has occurred.
+Debugger entered on first try; Bugcheck callbacks have not been invoked.
+
+A fatal system error has occurred.
 ";
 
 /// Published with every first-chance exception; see "Getting Started with WinDbg (User-Mode)".
@@ -99,10 +109,13 @@ pub fn write_stop(out: &mut dyn Write, session: &Session, stop: &Stop) -> fmt::R
         StopReason::Breakpoint { number } => writeln!(out, "Breakpoint {number} hit")?,
         StopReason::Step => {}
         StopReason::BreakIn => writeln!(out, "{BREAK}\n{BREAK_IN_BANNER}")?,
-        StopReason::BugCheck(check) => writeln!(
-            out,
-            "\n*** Fatal System Error: {check}\n{BREAK}\n\nA fatal system error has occurred."
-        )?,
+        StopReason::BugCheck(check) => {
+            writeln!(out, "\n*** Fatal System Error: {check}\n{BREAK}")?;
+            match has_called_drivers(session) {
+                false => writeln!(out, "{BUG_CHECK_BANNER}")?,
+                true => writeln!(out, "\nA fatal system error has occurred.\n")?,
+            }
+        }
         StopReason::Fault(fault) => writeln!(out, "{}", fault_text(fault))?,
         StopReason::UnprovidedFunction(used) => write_unprovided(out, session, used)?,
         StopReason::Exception {
@@ -138,6 +151,22 @@ pub fn write_stop(out: &mut dyn Write, session: &Session, stop: &Stop) -> fmt::R
         StopReason::Engine(reason) => writeln!(out, "The processor emulator stopped: {reason}")?,
     }
     write_location(out, session, stop.address)
+}
+
+/// Whether drivers have been told of a bug check. Windows' kernel breaks before it tells them, this one
+/// afterwards: of the debugger's words those are left out then that would not be true.
+fn has_called_drivers(session: &Session) -> bool {
+    let lab = session.lab();
+    let heads = [
+        "KeBugCheckCallbackListHead",
+        "KeBugCheckReasonCallbackListHead",
+    ];
+    let mut heads = heads.iter().filter_map(|name| lab.kernel_symbol(name));
+    heads.any(|head| {
+        lab.machine()
+            .read_u64(head)
+            .is_ok_and(|next| next != head.0)
+    })
 }
 
 /// Which import is missing, and who used it.

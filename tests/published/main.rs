@@ -1,0 +1,15 @@
+//! What the debugger prints, against what others have published: the values of published sessions of x64
+//! kernels give the text of these sessions, character by character. Each test names where its text is from.
+//! What is left out is said beside it; nothing else of the texts is changed. `dt` has such tests of its own
+//! (tests/display_type), and so have `.formats`, `.printf` and `!pte`, beside what they test.
+
+mod instructions;
+mod memory;
+mod misc;
+mod objects;
+mod operands;
+mod pool;
+mod processes;
+mod processors;
+mod registers;
+mod stacks;
