@@ -233,10 +233,10 @@ fn symbols_are_found_on_the_path() {
         "nothing is looked for before .reload"
     );
     session.execute(".reload /f leaky.sys").unwrap();
-    assert_eq!(source(&session), SymbolSource::Pdb);
+    assert_eq!(source(&session), SymbolSource::PrivatePdb);
     let found = session.execute("x leaky!Copy*").unwrap();
     assert!(
-        found.contains("leaky!CopyInput (<no parameter info>)"),
+        found.contains("leaky!CopyInput (struct _LEAKY_INPUT *)"),
         "{found}"
     );
     let copy = value(&mut session, "leaky!CopyInput");

@@ -14,10 +14,10 @@
 //!
 //! "x (Examine Symbols)" in the manual; the forms for symbols without types are those of published
 //! kernel sessions: ``fffff803`eb4f7200 nt!KiServiceTable (<no parameter info>)`` and
-//! ``fffff805`28e51a80 nt!PsActiveProcessHead = <no type information>``. A function's parameters are
-//! not known here. Without a `!` local variables would be shown, of which there are none. What is said of a
-//! module that does not exist is as on a page about missing symbols ("x CTest!*"); a pattern for modules that
-//! fits none finds nothing. That options behind the pattern are refused is the project's own.
+//! ``fffff805`28e51a80 nt!PsActiveProcessHead = <no type information>``. A function's parameters
+//! are shown as far as the PDB tells them. Without a `!` nothing fits: local variables are `dv`'s. What is said
+//! of a module that does not exist is as on a page about missing symbols ("x CTest!*"); a pattern for modules
+//! that fits none finds nothing. That options behind the pattern are refused is the project's own.
 //!
 //! ```text
 //! kd> x nt!PoolHit*
@@ -27,11 +27,10 @@
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::image::types::AggregateKind;
 use crate::memory::ReadMemory;
+use crate::symbols::SymbolKind;
 use crate::symbols::examine::Found;
 use crate::symbols::types::{Shape, Type};
-use crate::symbols::{SymbolKind, SymbolSource};
 use std::cmp::Reverse;
 use std::fmt::Write;
 
@@ -163,7 +162,7 @@ fn write_found(
     if options.verbose {
         let private = one.symbol.kind == SymbolKind::Procedure;
         let source = match one.module.symbol_source() {
-            SymbolSource::Pdb if private => "prv",
+            source if private && source.is_pdb() => "prv",
             _ => "pub",
         };
         let kind = if one.is_function() { "func" } else { "global" };
@@ -179,7 +178,7 @@ fn write_found(
     let ty = one.ty();
     if options.types {
         match ty {
-            Some(ty) => write!(out, "{} ", type_name(ty))?,
+            Some(ty) => write!(out, "{} ", ty.declared_name())?,
             None => write!(out, "<NoType> ")?,
         }
     }
@@ -188,27 +187,11 @@ fn write_found(
         writeln!(out, " = {}", value(session, one, ty))?;
     } else if one.is_function() {
         let space = if options.tight { "" } else { " " };
-        writeln!(out, "{space}(<no parameter info>)")?;
+        writeln!(out, "{space}{}", one.parameters_text())?;
     } else {
         writeln!(out, " = <no type information>")?;
     }
     Ok(())
-}
-
-fn type_name(ty: Type<'_>) -> String {
-    match ty.shape() {
-        Ok(Shape::Structure(one)) => {
-            let kind = match one.kind {
-                AggregateKind::Structure => "struct",
-                AggregateKind::Class => "class",
-                AggregateKind::Union => "union",
-            };
-            format!("{kind} {}", ty.c_name())
-        }
-        Ok(Shape::Pointer { target, .. }) => format!("{} *", type_name(target)),
-        Ok(Shape::Array { element, count, .. }) => format!("{} [{count}]", type_name(element)),
-        _ => ty.c_name(),
-    }
 }
 
 /// A number's value; of what is no number its type.
@@ -227,7 +210,7 @@ fn value(session: &Session, one: &Found<'_>, ty: Type<'_>) -> String {
             let size = ty.size().unwrap_or(0);
             number(size).map(|value| format!("{value:#x}"))
         }
-        _ => return type_name(ty),
+        _ => return ty.declared_name(),
     };
     text.unwrap_or_else(|| "????".to_string())
 }

@@ -1,4 +1,4 @@
-//! `.lines [-e|-d|-t]`: whether `k`, `u`, `ub`, `uf`, `bl` and `ln` show source lines, and expressions take them:
+//! `.lines [-e|-d|-t]`: whether `k`, `u`, `ub`, `uf`, `bl` and `ln` show source lines:
 //! `-e` enables it, `-d` disables it, `-t` or nothing turns it over. As in the console debuggers it is disabled at
 //! first (".lines (Toggle Source Line Support)" in the debugger's manual).
 //!

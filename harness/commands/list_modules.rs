@@ -105,7 +105,7 @@ pub(super) fn run(
 
 impl Options {
     fn fits(&self, module: &Module) -> bool {
-        let has_pdb = module.symbol_source() == SymbolSource::Pdb;
+        let has_pdb = module.symbol_source().is_pdb();
         let has_symbols = module.symbol_source() != SymbolSource::None;
         let is_kernel = module.base().is_kernel();
         let fits = |pattern: &Option<Pattern>, text| {
@@ -205,7 +205,7 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
         Column::Symbols | Column::NameAlone => {
             let source = module.symbol_source().to_string();
             let pdb = module.image().and_then(|image| image.pdb_reference());
-            let pdb = pdb.filter(|_| module.symbol_source() == SymbolSource::Pdb);
+            let pdb = pdb.filter(|_| module.symbol_source().is_pdb());
             let file = pdb.map_or("", |pdb| pdb.base_name());
             write_row(out, [module.base(), module.end()], name, &source, file)?;
         }

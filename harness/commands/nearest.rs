@@ -70,8 +70,8 @@ pub(super) fn run(
     }
     for one in exact {
         let what = match one.is_function() {
-            true => "(<no parameter info>)",
-            false => "= <no type information>",
+            true => one.parameters_text(),
+            false => "= <no type information>".to_owned(),
         };
         writeln!(out, "    {} {what}", one.name())?;
     }

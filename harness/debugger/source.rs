@@ -20,9 +20,9 @@ impl Session {
         self.modules.line_of(code)
     }
 
-    /// Has `k`, `u`, `uf`, `ub`, `bl` and `ln` show source lines, and expressions take them, or not: what `.lines`
-    /// does. At first they do not, as in KD without `-lines`. [`Session::stack`] never looks them up:
-    /// [`CallStack::with_lines`](super::CallStack::with_lines) does.
+    /// Has `k`, `u`, `uf`, `ub`, `bl` and `ln` show source lines, or not: what `.lines` does. At first
+    /// they do not, as in KD without `-lines`; expressions take lines in any case, as in WinDbg, which has them on.
+    /// [`Session::stack`] never looks them up: [`CallStack::with_lines`](super::CallStack::with_lines) does.
     ///
     /// ```
     /// use poolhit::{Lab, Session};
@@ -68,9 +68,6 @@ impl Session {
     /// What stands between back-ticks: `[[Module!]Filename][:LineNumber]`, of which the first address counts
     /// ("Source Line Syntax" in the debugger's manual).
     pub(super) fn address_of_source(&self, text: &str) -> Option<Va> {
-        if !self.source_lines {
-            return None;
-        }
         let (module, text) = in_module(text);
         let (file, line) = match text.rsplit_once(':') {
             // `c:\src\file.c` is a file without a line

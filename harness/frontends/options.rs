@@ -13,7 +13,6 @@ use crate::guest::{
 use crate::report::location::write_location;
 use crate::report::stop::write_stop;
 use crate::scenario::{Action, Step};
-use crate::symbols::SymbolSource;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -176,7 +175,7 @@ impl DebugOptions {
     /// An image with the PDB that is named, the one beside it, or the one on the symbol path.
     fn image(&self, path: &Path, pdb: Option<&Path>) -> Result<ImageFile, FrontendError> {
         let file = image(path, pdb)?;
-        if file.symbols.source() == SymbolSource::Pdb {
+        if file.symbols.source().is_pdb() {
             return Ok(file);
         }
         let found = self.symbol_path().find(&file.image);

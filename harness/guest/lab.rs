@@ -9,7 +9,7 @@ use super::unprovided::BoundImports;
 use crate::address::Va;
 use crate::machine::{EngineError, Exit, InterruptError, Machine};
 use crate::memory::ReadMemory;
-use crate::symbols::{Modules, SymbolSource};
+use crate::symbols::Modules;
 use std::sync::Arc;
 
 /// A guest that has booted: its machine, the images loaded, and where the guest keeps what a
@@ -222,6 +222,6 @@ impl Lab {
 
     /// Whether symbols for the kernel are at hand; without them much of the guest cannot be found.
     pub fn has_kernel_symbols(&self) -> bool {
-        self.images.kernel.symbols.source() == SymbolSource::Pdb
+        self.images.kernel.symbols.source().is_pdb()
     }
 }

@@ -3,7 +3,6 @@
 use super::images::{GuestImages, ImageFile};
 use super::lab::Lab;
 use super::symbol_path::{FoundPdb, SymbolPath};
-use crate::symbols::SymbolSource;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ impl Lab {
         let mut images = GuestImages::clone(&self.images);
         let mut reloaded = Vec::new();
         for file in files(&mut images) {
-            let has_pdb = file.symbols.source() == SymbolSource::Pdb;
+            let has_pdb = file.symbols.source().is_pdb();
             if has_pdb || name.is_some_and(|name| !is_called(file, name)) {
                 continue;
             }

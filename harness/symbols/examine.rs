@@ -45,6 +45,34 @@ impl<'a> Found<'a> {
         (variable.rva == self.symbol.rva).then_some(variable.ty)
     }
 
+    /// A function's parameters as `x` and `ln` have them: their types, if the PDB tells them.
+    ///
+    /// The forms are those of `x notepad!*main*` on the manual's page "x (Examine Symbols)", and for a driver
+    /// `HelloWorldDriver!DriverEntry (struct _DRIVER_OBJECT *, struct _UNICODE_STRING *)` and
+    /// `HelloWorldDriver!__security_init_cookie (void)` in "Practical Reverse Engineering" (2014).
+    ///
+    /// ```
+    /// let lab = poolhit::Lab::builder().build()?;
+    /// let modules = lab.modules();
+    /// let of = |name: &str| modules.examine(name)[0].parameters_text();
+    /// assert_eq!(of("nt!NtClose"), "(void *)");
+    /// assert_eq!(of("nt!PsGetCurrentProcess"), "(void)");
+    /// assert_eq!(of("ntdll!NtClose"), "(<no parameter info>)");
+    /// # Ok::<(), poolhit::guest::LabError>(())
+    /// ```
+    pub fn parameters_text(&self) -> String {
+        let procedure = self.module.types().procedure(self.symbol.rva);
+        let Some(procedure) = procedure.filter(|one| one.start() == self.symbol.rva) else {
+            return "(<no parameter info>)".to_owned();
+        };
+        let types = procedure.parameters().into_iter();
+        let names: Vec<String> = types.map(|ty| ty.declared_name()).collect();
+        match names.is_empty() {
+            true => "(void)".to_owned(),
+            false => format!("({})", names.join(", ")),
+        }
+    }
+
     /// Whether it is a function: what a PDB says is a procedure, and what lies where code may run.
     ///
     /// ```

@@ -16,8 +16,23 @@ pub enum SymbolSource {
     None,
     /// The image's exports.
     Export,
-    /// A PDB.
+    /// A PDB that has public symbols alone.
     Pdb,
+    /// A PDB with private symbols: its procedures, too.
+    PrivatePdb,
+}
+
+impl SymbolSource {
+    /// Whether they are a PDB's.
+    ///
+    /// ```
+    /// use poolhit::symbols::SymbolSource;
+    /// assert!(SymbolSource::PrivatePdb.is_pdb());
+    /// assert!(!SymbolSource::Export.is_pdb());
+    /// ```
+    pub fn is_pdb(self) -> bool {
+        matches!(self, SymbolSource::Pdb | SymbolSource::PrivatePdb)
+    }
 }
 
 impl fmt::Display for SymbolSource {
@@ -26,6 +41,7 @@ impl fmt::Display for SymbolSource {
             SymbolSource::None => "no symbols",
             SymbolSource::Export => "export symbols",
             SymbolSource::Pdb => "pdb symbols",
+            SymbolSource::PrivatePdb => "private pdb symbols",
         })
     }
 }
@@ -128,7 +144,13 @@ impl SymbolTable {
             length: symbol.length,
             kind: symbol.kind.into(),
         });
-        SymbolTable::new(SymbolSource::Pdb, symbols.collect())
+        let symbols: Vec<Symbol> = symbols.collect();
+        let is_procedure = |symbol: &Symbol| symbol.kind == SymbolKind::Procedure;
+        let source = match symbols.iter().any(is_procedure) {
+            true => SymbolSource::PrivatePdb,
+            false => SymbolSource::Pdb,
+        };
+        SymbolTable::new(source, symbols)
     }
 
     /// An image's exports as symbols, as a debugger without PDB has them. Exports by ordinal alone

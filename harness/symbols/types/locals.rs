@@ -64,6 +64,21 @@ impl<'t> Procedure<'t> {
         self.record.start
     }
 
+    /// The types of its parameters, in their order.
+    ///
+    /// ```
+    /// # use poolhit::guest::GuestImages;
+    /// let images = GuestImages::built_in();
+    /// let close = images.kernel.symbols.by_name("NtClose").unwrap().rva;
+    /// let parameters = images.kernel.types.procedure(close).unwrap().parameters();
+    /// assert_eq!(parameters[0].declared_name(), "void *");
+    /// ```
+    pub fn parameters(&self) -> Vec<Type<'t>> {
+        let locals = self.locals(self.start()).into_iter();
+        let parameters = locals.filter(|one| one.is_parameter);
+        parameters.map(|one| one.ty).collect()
+    }
+
     /// What is in scope at an address in it, in the PDB's order.
     ///
     /// ```
