@@ -1,4 +1,4 @@
-//! `dt [OPTIONS] [MODULE!]NAME [FIELD…] [ADDRESS]`: a type's members with their offsets and types;
+//! `dt [OPTIONS] [MODULE!]NAME [FIELD…] [ADDRESS] [-l LINK]`: a type's members with their offsets and types;
 //! with an address, or for a variable, their values.
 //!
 //! NAME is a structure, union, enumeration or `typedef`, or a variable. With `*` or `?` in it, the
@@ -14,6 +14,15 @@
 //! | `-v` | types by their full names, with sizes |
 //! | `-y` | the beginning of the next FIELD is enough |
 //! | `-n` | what follows is a name, even if it looks like a number |
+//! | `-l LINK` | all elements of a list from ADDRESS on, by their member LINK: `-l ActiveProcessLinks.Flink` |
+//! | `-o` | without the members' offsets |
+//! | `-i` | without indentation |
+//! | `-d` | as `-v`; of all types that fit a name with `*` |
+//! | `-e`, `-t` | types alone, and no variables; with `-s SIZE` those of a size in bytes |
+//!
+//! Letters without a number may stand together, as in the manual's `-yoi Uni`. A list ends where it is back at its
+//! first element, or at a link that is NULL; its head is shown as an element, too. "dt (Display Type)" in the debugger's
+//! manual has the rules; that example and a session of `dt nt!_IRP … -l ThreadListEntry.Flink` have the form of lists.
 //!
 //! A number follows its option without a space, as the manual has it: `dt -r 3 nt!_KTHREAD` is the
 //! thread at address 3, with all that is inside it.
@@ -25,14 +34,18 @@
 //!    +0x008 Blink            : 0xfffffa80`0005ba88 _LIST_ENTRY [ 0xfffff800`0166b560 - 0xfffffa80`0003c7f8 ]
 //! ```
 
+use super::list::link_at;
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::guest::objects::{ListEnd, OBJECT_LIMIT};
+use crate::report::objects::write_damage;
 use crate::report::typed::{FieldPath, ListingOptions, NESTING_LIMIT, write_type};
 use crate::symbols::types::{Shape, Type};
 use crate::symbols::wildcard::has_wildcard;
 use crate::symbols::{Module, Modules};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -42,14 +55,14 @@ pub(super) fn run(
 ) -> Result<Flow, ExecuteError> {
     let session = &*session;
     let mut request = Request::default();
-    while request.next_option(arguments)? {}
+    while request.next_option(session, arguments)? {}
     refuse_option(arguments)?;
     let before = arguments.clone();
     let Some(mut name) = arguments.next_word() else {
         return Err(arguments.error(CommandErrorKind::Syntax).into());
     };
     if has_wildcard(name) {
-        return list_names(session.modules(), name, out);
+        return list_names(session, name, &request, out);
     }
     let mut target = find(session.modules(), name)?;
     if target.is_none() && !request.is_name && element(name).is_none() {
@@ -68,15 +81,68 @@ pub(super) fn run(
     };
     request.is_name = false;
     while !arguments.at_end() {
-        if !request.next_option(arguments)? {
+        if !request.next_option(session, arguments)? {
             request.next_field_or_address(session, arguments, target.ty)?;
         }
+    }
+    if request.types_only && target.at.is_some() {
+        return Err(ExecuteError::NoSuchType(name.to_string()));
     }
     if !name.contains('!') {
         writeln!(out, "{}!{}", target.module.name(), target.name)?;
     }
     let at = request.address.or(target.at);
-    write_type(out, session, target.ty, at, &request.options)?;
+    match &request.link {
+        Some(_) if at.is_none() => Err(arguments.error(CommandErrorKind::Syntax).into()),
+        Some(path) => list_elements(
+            session,
+            &target,
+            path,
+            at.unwrap_or_default(),
+            &request,
+            out,
+        ),
+        None => {
+            write_type(out, session, target.ty, at, &request.options)?;
+            Ok(Flow::Stay)
+        }
+    }
+}
+
+/// The elements of a list, each below a line that says where it is.
+fn list_elements(
+    session: &Session,
+    target: &Target<'_>,
+    path: &str,
+    first: Va,
+    request: &Request,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let link = link_at(target.ty, path)?.ok_or_else(|| ExecuteError::NoLink(path.to_string()))?;
+    let mut seen = BTreeSet::new();
+    let mut at = first;
+    while seen.len() < OBJECT_LIMIT && seen.insert(at) {
+        writeln!(
+            out,
+            "{path} at 0x{at}\n---------------------------------------------"
+        )?;
+        write_type(out, session, target.ty, Some(at), &request.options)?;
+        writeln!(out)?;
+        match link.next(session, at) {
+            Ok(Some(next)) => at = next,
+            Ok(None) => return Ok(Flow::Stay),
+            Err(_) => {
+                write_damage(out, Some(ListEnd::Unreadable(link.place(at))), "")?;
+                return Ok(Flow::Stay);
+            }
+        }
+    }
+    let end = match seen.contains(&at) {
+        true if at == first => None,
+        true => Some(ListEnd::Loop(at)),
+        false => Some(ListEnd::Limit),
+    };
+    write_damage(out, end, "")?;
     Ok(Flow::Stay)
 }
 
@@ -115,11 +181,22 @@ struct Request {
     address: Option<Va>,
     by_prefix: bool,
     is_name: bool,
+    /// The member that links a list's elements (`-l`).
+    link: Option<String>,
+    /// Types alone (`-e`, `-t`), and of one size (`-s`).
+    types_only: bool,
+    size: Option<u64>,
+    /// All that there is to types whose names are listed (`-d`).
+    details: bool,
 }
 
 impl Request {
     /// Reads an option, if one is next.
-    fn next_option(&mut self, arguments: &mut Cursor<'_>) -> Result<bool, ExecuteError> {
+    fn next_option(
+        &mut self,
+        session: &Session,
+        arguments: &mut Cursor<'_>,
+    ) -> Result<bool, ExecuteError> {
         if !starts_option({
             arguments.peek();
             arguments.rest()
@@ -127,6 +204,12 @@ impl Request {
             return Ok(false);
         }
         let word = arguments.next_word().unwrap_or_default();
+        if are_letters(word) {
+            for letter in word[1..].chars() {
+                self.set(letter);
+            }
+            return Ok(true);
+        }
         let (letter, count) = word.split_at(2);
         let number = match count {
             "" => None,
@@ -138,14 +221,34 @@ impl Request {
         let options = &mut self.options;
         match letter {
             "-r" => options.depth = (number.unwrap_or(u64::MAX) as usize).min(NESTING_LIMIT),
-            "-b" => (options.blocks, options.depth) = (true, NESTING_LIMIT),
             "-a" => options.elements = Some(number.unwrap_or(u64::MAX)),
-            "-v" => options.verbose = true,
-            "-y" => self.by_prefix = true,
             "-n" => self.is_name = true,
+            "-l" => match arguments.next_word() {
+                Some(path) => self.link = Some(path.to_string()),
+                None => return Err(arguments.error(CommandErrorKind::Syntax).into()),
+            },
+            "-s" => {
+                let size = arguments.next_word().unwrap_or_default();
+                self.size = Some(Cursor::new(size).next_expression(session)?);
+                self.types_only = true;
+            }
             _ => return Err(unknown_option(word)),
         }
         Ok(true)
+    }
+
+    /// One of the [`LETTERS`].
+    fn set(&mut self, letter: char) {
+        let options = &mut self.options;
+        match letter {
+            'b' => (options.blocks, options.depth) = (true, NESTING_LIMIT),
+            'd' => (options.verbose, self.details) = (true, true),
+            'i' => options.without_indent = true,
+            'o' => options.without_offsets = true,
+            'v' => options.verbose = true,
+            'y' => self.by_prefix = true,
+            _ => self.types_only = true,
+        }
     }
 
     /// Reads a field's path, or else an address.
@@ -207,9 +310,21 @@ impl Request {
     }
 }
 
-/// `-r1`, but not `-10` or `-nt`: of options only the letter and a number make a word.
+/// The options that are a letter alone, and may stand together.
+const LETTERS: &str = "bdeiotvy";
+
+/// Whether a word is `-` and some of the [`LETTERS`].
+fn are_letters(word: &str) -> bool {
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    !letters.is_empty() && letters.chars().all(|letter| LETTERS.contains(letter))
+}
+
+/// `-r1`, but not `-10` or `-nt`: of options only the letter and a number, or some [`LETTERS`], make a word.
 fn starts_option(text: &str) -> bool {
     let word = text.split_whitespace().next().unwrap_or_default();
+    if are_letters(word) {
+        return true;
+    }
     match word.as_bytes() {
         [b'-', letter, rest @ ..] => {
             letter.is_ascii_alphabetic() && rest.iter().all(u8::is_ascii_digit)
@@ -245,7 +360,7 @@ fn unknown_option(word: &str) -> ExecuteError {
     ExecuteError::UnknownOption {
         command: "dt",
         option: word.to_string(),
-        known: "-a[COUNT], -b, -n, -r[DEPTH], -v and -y, each a word of its own",
+        known: "-a[COUNT], -b, -d, -e, -i, -l LINK, -n, -o, -r[DEPTH], -s SIZE, -t, -v and -y",
     }
 }
 
@@ -325,11 +440,25 @@ fn find_in<'m>(
     Ok(None)
 }
 
-fn list_names(modules: &Modules, pattern: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-    let (modules, pattern) = candidates(modules, pattern);
+fn list_names(
+    session: &Session,
+    pattern: &str,
+    request: &Request,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let (modules, pattern) = candidates(session.modules(), pattern);
     for module in modules {
         for ty in module.types().matching(pattern) {
+            if request
+                .size
+                .is_some_and(|size| ty.size().ok() != Some(size))
+            {
+                continue;
+            }
             writeln!(out, "          {}!{}", program(module), ty.name())?;
+            if request.details {
+                write_type(out, session, ty, None, &request.options)?;
+            }
         }
     }
     Ok(Flow::Stay)

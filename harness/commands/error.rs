@@ -141,7 +141,7 @@ pub enum ExecuteError {
     #[error(transparent)]
     Listing(#[from] ListingError),
     /// The function that the guest is in has no caller.
-    #[error("the current function returns to nobody")]
+    #[error("the current function returns to nobody: it is where a thread or the idle loop begins")]
     NoCaller,
     /// Commands in loops have taken too much of the budget.
     #[error(
@@ -173,6 +173,9 @@ pub enum ExecuteError {
     /// There is no physical memory at an address. The words are WinDbg's.
     #[error("Physical memory read at {:x} failed", .0.0)]
     NoPhysicalMemory(Pa),
+    /// There is no physical memory that could be written at an address. The words are the reading commands'.
+    #[error("Physical memory write at {:x} failed", .0.0)]
+    NoPhysicalWrite(Pa),
     /// A type has no such member, or it is none that a list's links can be in.
     #[error("Cannot find the field '{0}' of a list's links")]
     NoLink(String),

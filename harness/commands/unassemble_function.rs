@@ -15,12 +15,12 @@
 //! ```text
 //! kd> uf nt!ExFreePool
 //! nt!ExFreePool:
-//! fffff800`01634d80 4883ec28        sub     rsp,28h
-//! fffff800`01634d84 31d2            xor     edx,edx
-//! fffff800`01634d86 e805a8fdff      call    nt!ExFreePoolWithTag (fffff800`0160f590)
-//! fffff800`01634d8b 90              nop
-//! fffff800`01634d8c 4883c428        add     rsp,28h
-//! fffff800`01634d90 c3              ret
+//! fffff800`01634e40 4883ec28        sub     rsp,28h
+//! fffff800`01634e44 31d2            xor     edx,edx
+//! fffff800`01634e46 e845a7fdff      call    nt!ExFreePoolWithTag (fffff800`0160f590)
+//! fffff800`01634e4b 90              nop
+//! fffff800`01634e4c 4883c428        add     rsp,28h
+//! fffff800`01634e50 c3              ret
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -9,6 +9,7 @@
 //! | `addr L n` | `n` elements from `addr` on |
 //! | `addr L- n` | the `n` elements before `addr` |
 //! | `addr L? n` | as `L`, without the limit of 256 MB |
+//! | `L n` | `n` elements from where the command goes on by itself, for those that do |
 
 use super::cursor::{ArgumentError, CommandErrorKind, Cursor};
 use super::expression::ExpressionContext;
@@ -103,7 +104,7 @@ impl Cursor<'_> {
         syntax: RangeSyntax,
     ) -> Result<AddressRange, ArgumentError> {
         let start = match syntax.default_start {
-            Some(start) if self.at_end() => start,
+            Some(start) if self.at_end() || self.is_count() => start,
             _ => Va(self.next_expression(context)?),
         };
         if self.eat("l") {
@@ -124,6 +125,15 @@ impl Cursor<'_> {
                 self.range(Some(start), bytes.filter(|&bytes| bytes <= MAX_BYTES))
             }
         }
+    }
+
+    /// Whether a count follows in place of an address: `l4`, `L?100`, `l 10`. A symbol would begin with no digit
+    /// behind the letter.
+    fn is_count(&mut self) -> bool {
+        self.peek();
+        let rest = self.rest().strip_prefix(['l', 'L']).unwrap_or_default();
+        let number = rest.trim_start_matches(['?', '-', ' ']);
+        number.starts_with(|c: char| c.is_ascii_digit())
     }
 
     /// Reads what follows the `L`.
