@@ -12,6 +12,7 @@ use crate::debugger::scripting::MAX_BLOCK_DEPTH;
 use crate::debugger::search::SearchError;
 use crate::debugger::target_text::printable;
 use crate::debugger::{STOP_WORK, Session, SessionError};
+use crate::guest::HeaderError;
 use crate::guest::objects::ObjectError;
 use crate::guest::pool::PoolError;
 use crate::image::types::TypeError;
@@ -215,6 +216,9 @@ pub enum ExecuteError {
     /// What was asked for is no object of that kind, or the guest's kernel cannot be looked at.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// There are no image headers.
+    #[error(transparent)]
+    Headers(#[from] HeaderError),
     /// The guest has not been stopped by an exception.
     #[error("the last stop was no exception")]
     NoException,
