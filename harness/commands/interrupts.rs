@@ -1,6 +1,6 @@
 //! `!idt [-a] [VECTOR]`: the interrupt gates of the processor that runs: for each that is present its vector, the address
-//! it leads to, the symbol there, and the stack that it goes to if it has one of its own. `-a` changes nothing: all
-//! that are present are shown.
+//! it leads to, the symbol there, and the stack that it goes to if it has one of its own. Those that nobody has
+//! asked for, which lead to `nt!KiUnexpectedInterrupt`, are shown with `-a`, or by their vector.
 //!
 //! "!idt" in the debugger's manual; the form is that of sessions of `!idt` and `!idt 0` in "x64 lab" and others.
 //!
@@ -23,7 +23,7 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    arguments.eat("-a");
+    let all = arguments.eat("-a");
     let vector = match arguments.at_end() {
         true => None,
         false => Some(arguments.next_expression(session)?),
@@ -34,9 +34,14 @@ pub(super) fn run(
     }
     let lab = session.lab();
     let table = lab.processor(None)?.tables[2];
+    let nobody_s = lab.kernel_symbol("KiUnexpectedInterrupt");
     writeln!(out, "\nDumping IDT: {:016x}\n", table.0)?;
     for gate in lab.interrupt_gates()? {
-        if vector.is_some_and(|vector| vector != u64::from(gate.vector)) {
+        let shown = match vector {
+            Some(vector) => vector == u64::from(gate.vector),
+            None => all || nobody_s != Some(gate.handler),
+        };
+        if !shown {
             continue;
         }
         write!(out, "{:02x}:\t{:016x}", gate.vector, gate.handler.0)?;
