@@ -29,10 +29,12 @@ use iced_x86::{
 };
 use std::fmt::{self, Write};
 
+mod control_flow;
 mod effective;
 #[cfg(test)]
 mod tests;
 
+pub use control_flow::{ControlFlow, JumpTable, control_flow, jump_table};
 pub use effective::{
     MemoryOperand, Segment, effective_addresses, memory_operand, operand_registers,
 };

@@ -127,7 +127,7 @@ fn a_list_may_be_a_loop_of_another_kind() {
         let next = at.wrapping_add(next).0.to_le_bytes();
         session.write(at.wrapping_add(place), &next).unwrap();
     }
-    let entries = session.linked_list(at, 1000, false).unwrap();
+    let entries = session.linked_list(at, 1000, false).unwrap().0;
     assert_eq!(entries, [at, at.wrapping_add(0x10), at.wrapping_add(0x20)]);
     let text = session.execute(&format!("dl {at} 20 1")).unwrap();
     assert_eq!(text.lines().count(), 3);

@@ -11,16 +11,8 @@ static ABSENT: &[(&str, &str)] = &[
     ),
     ("!dbgprint", "What the guest prints is shown as it comes."),
     (
-        "!dh",
-        "An image's headers are not listed here: lmvm shows its dates and sizes.",
-    ),
-    (
         "!dpcs",
         "DPC queues are not listed here: dt nt!_KDPC shows one.",
-    ),
-    (
-        "!error",
-        "Error codes are not explained here: !analyze -show explains bug checks.",
     ),
     ("!fileobj", "dt nt!_FILE_OBJECT shows a file object."),
     (
@@ -33,29 +25,12 @@ static ABSENT: &[(&str, &str)] = &[
         ".hh COMMAND shows a command's page, and .help all names.",
     ),
     (
-        "!idt",
-        "Interrupt gates are not listed here: !pcr says where the table is.",
-    ),
-    (
         "!irpfind",
         "Requests are not searched for here: !irp shows one, and !thread those of a thread.",
     ),
-    ("!lmi", "lmvm shows what is known of a module."),
     (
         "!locks",
         "The kernel keeps no list of its resources here: dt nt!_ERESOURCE shows one.",
-    ),
-    (
-        "!peb",
-        "dt nt!_PEB @$peb shows the process environment block.",
-    ),
-    (
-        "!ready",
-        "The scheduler's queues are not listed here: !process 0 7 shows all threads and what they wait for.",
-    ),
-    (
-        "!running",
-        "Processor 1 runs all there is here: !thread shows the thread on it.",
     ),
     (
         "!stacks",
@@ -64,10 +39,6 @@ static ABSENT: &[(&str, &str)] = &[
     (
         "!sym",
         "How symbols are looked for is not shown here: .sympath says where.",
-    ),
-    (
-        "!teb",
-        "dt nt!_TEB @$teb shows the thread environment block.",
     ),
     (
         "!timer",
@@ -85,6 +56,10 @@ static ABSENT: &[(&str, &str)] = &[
     (
         "!vm",
         "No paging statistics are kept here: !poolused counts the pool.",
+    ),
+    (
+        "!vprot",
+        "Protection is not kept by ranges here: !pte shows a page's.",
     ),
     (
         "#",
@@ -120,10 +95,6 @@ static ABSENT: &[(&str, &str)] = &[
         "No source files are read here: .lines -e has k say which line it is.",
     ),
     (
-        ".readmem",
-        "Memory is not read from files here: eb and f write it.",
-    ),
-    (
         ".reboot",
         "The guest cannot be started again: leave with q, and start anew.",
     ),
@@ -147,10 +118,6 @@ static ABSENT: &[(&str, &str)] = &[
     (
         ".unload",
         "There are no extension libraries here: the commands with ! are built in.",
-    ),
-    (
-        ".writemem",
-        "Memory is not written to files here: .logopen keeps what db shows.",
     ),
     (
         "??",

@@ -3,11 +3,15 @@
 //!
 //! The layout is that of Windows 7's debuggers: "Using the !analyze Extension" in the manual has an example
 //! of each form. Lines that would have to be made up are left out: buckets, hashes, time stamps of a failure
-//! database. The order of the sections, and that addresses stand without a back-tick in them, is that of analyses of
-//! Windows 7 (w7forums.com, "BSODing lately"; sevenforums.com, "Random BSOD in every week") and of "ssmdrv+64e" for
-//! the lines behind `FOLLOWUP_IP`. `MachineOwner` is what debuggers say who know nobody else (triage.ini). With a
-//! context record the stack is the one there; with a trap frame alone it is the one that the bug check was made
-//! on, as in the first of these. The texts are this project's own, in short, by Microsoft's "Bug Check Code Reference".
+//! database. Addresses stand without a back-tick in them. With a context record its registers come in front of the
+//! bug check's code, the stack is the one there, and `STACK_COMMAND` stands behind the image's time stamp: so in
+//! analyses of Windows 7 with `SYSTEM_SERVICE_EXCEPTION` ("Intel Network Adapter Diagnostic Driver DoS", `iqvw64e+3fd2`)
+//! and `SYSTEM_THREAD_EXCEPTION_NOT_HANDLED` (`nm3!NetmonOidRequestComplete+53`). With a trap frame alone its registers
+//! come behind the process' name, the stack is the one that the bug check was made on, with `KeBugCheckEx` at its top,
+//! and `STACK_COMMAND` is `kb` and stands behind the stack: so with `DRIVER_IRQL_NOT_LESS_OR_EQUAL` (`e22w7x64+6c8f`,
+//! debugger 6.12). `tests/published_analysis.rs` has what these have in common. `MachineOwner` is what debuggers say
+//! who know nobody else (triage.ini). The texts are this project's own, in short, by Microsoft's "Bug Check Code
+//! Reference".
 //!
 //! ```text
 //! kd> ed nt!PoolHitTag 3261654c; g
@@ -162,35 +166,21 @@ fn write_details(
                 at.0, at.0
             )?;
         }
+    }
+    if let StackSource::Context(at) = analysis.source {
+        writeln!(out, "CONTEXT:  {:016x} -- (.cxr {:#x})", at.0, at.0)?;
+        write_source(session, analysis, out)?;
+    }
+    if let Some(check) = &analysis.check {
         writeln!(out, "BUGCHECK_STR:  {:#X}\n", check.code)?;
     }
     if let Some(process) = &analysis.process {
         writeln!(out, "PROCESS_NAME:  {process}\n")?;
     }
-    let command = match analysis.source {
-        StackSource::Processor => "kb".to_string(),
-        StackSource::TrapFrame(at) => {
-            writeln!(out, "TRAP_FRAME:  {:016x} -- (.trap {:#x})", at.0, at.0)?;
-            out.write_str(NOTE)?;
-            "kb".to_string()
-        }
-        StackSource::Context(at) => {
-            writeln!(out, "CONTEXT:  {:016x} -- (.cxr {:#x})", at.0, at.0)?;
-            format!(".cxr {:#x} ; kb", at.0)
-        }
-    };
-    if analysis.source != StackSource::Processor {
-        let (segments, mask) = match analysis.source {
-            StackSource::Context(at) => (session.context_segments(at), register_mask::DEFAULT),
-            _ => (None, register_mask::INTEGER),
-        };
-        let context = session.control.context.replace(analysis.registers.clone());
-        let kept = std::mem::replace(&mut session.control.segments, segments);
-        let written = write_registers(out, session, mask);
-        session.control.context = context;
-        session.control.segments = kept;
-        written?;
-        writeln!(out, "Resetting default scope\n")?;
+    if let StackSource::TrapFrame(at) = analysis.source {
+        writeln!(out, "TRAP_FRAME:  {:016x} -- (.trap {:#x})", at.0, at.0)?;
+        out.write_str(NOTE)?;
+        write_source(session, analysis, out)?;
     }
     if let Some(top) = analysis.stack.first() {
         let (from, to) = (top.site.return_address, top.site.address);
@@ -206,7 +196,14 @@ fn write_details(
         ..StackColumns::default()
     };
     write_rows(out, &analysis.stack, &columns)?;
-    writeln!(out, "\n\nSTACK_COMMAND:  {command}\n")?;
+    writeln!(out, "\n")?;
+    let with_context = match analysis.source {
+        StackSource::Context(at) => Some(format!("STACK_COMMAND:  .cxr {:#x} ; kb\n", at.0)),
+        _ => {
+            writeln!(out, "STACK_COMMAND:  kb\n")?;
+            None
+        }
+    };
     let Some(frame) = culprit(analysis) else {
         return Ok(());
     };
@@ -223,7 +220,30 @@ fn write_details(
     if let Some(stamp) = stamp {
         writeln!(out, "DEBUG_FLR_IMAGE_TIMESTAMP:  {stamp:x}\n")?;
     }
+    if let Some(command) = with_context {
+        writeln!(out, "{command}")?;
+    }
     out.write_str(OWNER)?;
+    Ok(())
+}
+
+/// The registers that a trap frame or a context record has.
+fn write_source(
+    session: &mut Session,
+    analysis: &Analysis,
+    out: &mut dyn Write,
+) -> Result<(), ExecuteError> {
+    let (segments, mask) = match analysis.source {
+        StackSource::Context(at) => (session.context_segments(at), register_mask::DEFAULT),
+        _ => (None, register_mask::INTEGER),
+    };
+    let context = session.control.context.replace(analysis.registers.clone());
+    let kept = std::mem::replace(&mut session.control.segments, segments);
+    let written = write_registers(out, session, mask);
+    session.control.context = context;
+    session.control.segments = kept;
+    written?;
+    writeln!(out, "Resetting default scope\n")?;
     Ok(())
 }
 
@@ -244,12 +264,24 @@ fn write_parameters(out: &mut dyn Write, check: &BugCheck) -> fmt::Result {
         0x1e | 0x3b | 0x7e => {
             let code = one as u32;
             write!(out, "EXCEPTION_CODE: (NTSTATUS) {code:#x}")?;
-            match exception::name(code) {
+            match status_text(code) {
                 Some(name) => writeln!(out, " - {name}\n"),
                 None => writeln!(out, "\n"),
             }
         }
         _ => Ok(()),
+    }
+}
+
+/// What analyses say of an exception's code: the system's message for it, with what would be put in; of two codes
+/// these are known by published analyses.
+fn status_text(code: u32) -> Option<&'static str> {
+    match code {
+        0xc000_0005 => Some(
+            "The instruction at 0x%08lx referenced memory at 0x%08lx. The memory could not be %s.",
+        ),
+        0xc000_0094 => Some("{EXCEPTION}  Integer division by zero."),
+        _ => exception::name(code),
     }
 }
 

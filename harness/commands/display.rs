@@ -17,7 +17,7 @@
 //! kd> db nt l10
 //! fffff800`01450000  4d 5a 78 00 01 00 00 00-04 00 00 00 00 00 00 00  MZx.............
 //! kd> dq @rsp l2
-//! fffff880`02f6dea8  fffff800`0162c1c1 00000000`00000086
+//! fffff880`04ec1cc8  fffff800`0162c43d 00000000`00000000
 //! ```
 
 use super::{ExecuteError, Flow};

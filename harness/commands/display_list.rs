@@ -4,7 +4,8 @@
 //!
 //! "dl (Display Linked List)"; the form is that of "Debugger command (dl) that makes my life easier"
 //! (Doron Holan's blog): the address, two spaces, and the words. A list that comes back to an entry
-//! ends there. A line on x64 has two words, as `dq`'s lines have.
+//! ends there, and one with a link that cannot be read says so, in the project's own words. A line on x64 has two
+//! words, as `dq`'s lines have.
 //!
 //! ```text
 //! kd> dl nt!PsActiveProcessHead 2
@@ -21,7 +22,9 @@ use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::elements::Space;
 use crate::debugger::range::AddressRange;
+use crate::guest::objects::ListEnd;
 use crate::report::memory::Shape;
+use crate::report::objects::write_damage;
 use std::fmt::Write;
 
 /// Entries and words shown if nothing is said.
@@ -43,7 +46,7 @@ pub(super) fn run<const BACKWARDS: bool>(
     if count > MAXIMUM_ENTRIES || !(1..=MAXIMUM_WORDS).contains(&words) {
         return Err(arguments.error(CommandErrorKind::Range).into());
     }
-    let entries = session
+    let (entries, unreadable) = session
         .linked_list(first, count as usize, BACKWARDS)
         .map_err(|_| arguments.error(CommandErrorKind::MemoryAccess))?;
     for entry in entries {
@@ -57,6 +60,7 @@ pub(super) fn run<const BACKWARDS: bool>(
             done += 2;
         }
     }
+    write_damage(out, unreadable.map(ListEnd::Unreadable), "")?;
     session.state.display = if BACKWARDS { "dlb" } else { "dl" };
     Ok(Flow::Stay)
 }

@@ -10,8 +10,8 @@
 //!
 //! ```text
 //! kd> dps @rsp l2
-//! fffff880`02f6dea8  fffff800`0162c1c1 nt!PspStartInitialProcess+0xd1
-//! fffff880`02f6deb0  00000000`00000086
+//! fffff880`04ec1cc8  fffff800`0162c43d nt!PspUserThreadStartup+0xd
+//! fffff880`04ec1cd0  00000000`00000000
 //! ```
 
 use super::display::{DisplayOptions, range};

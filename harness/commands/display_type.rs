@@ -1,4 +1,4 @@
-//! `dt [OPTIONS] [MODULE!]NAME [FIELD…] [ADDRESS]`: a type's members with their offsets and types;
+//! `dt [OPTIONS] [MODULE!]NAME [FIELD…] [ADDRESS] [-l LINK]`: a type's members with their offsets and types;
 //! with an address, or for a variable, their values.
 //!
 //! NAME is a structure, union, enumeration or `typedef`, or a variable. With `*` or `?` in it, the
@@ -15,6 +15,15 @@
 //! | `-v` | types by their full names, with sizes |
 //! | `-y` | the beginning of the next FIELD is enough |
 //! | `-n` | what follows is a name, even if it looks like a number |
+//! | `-l LINK` | all elements of a list from ADDRESS on, by their member LINK: `-l ActiveProcessLinks.Flink` |
+//! | `-o` | without the members' offsets |
+//! | `-i` | without indentation |
+//! | `-d` | as `-v`; of all types that fit a name with `*` |
+//! | `-e`, `-t` | types alone, and no variables; with `-s SIZE` those of a size in bytes |
+//!
+//! Letters without a number may stand together, as in the manual's `-yoi Uni`. A list ends where it is back at its
+//! first element, or at a link that is NULL; its head is shown as an element, too. "dt (Display Type)" in the debugger's
+//! manual has the rules; that example and a session of `dt nt!_IRP … -l ThreadListEntry.Flink` have the form of lists.
 //!
 //! A number follows its option without a space, as the manual has it: `dt -r 3 nt!_KTHREAD` is the
 //! thread at address 3, with all that is inside it.
@@ -26,14 +35,19 @@
 //!    +0x008 Blink            : 0xfffffa80`0005ba88 _LIST_ENTRY [ 0xfffff800`0166b560 - 0xfffffa80`0003c7f8 ]
 //! ```
 
+use super::display_type_options::{Request, element, refuse_option};
+use super::list::link_at;
 use super::{ExecuteError, Flow, display_local};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::report::typed::{FieldPath, ListingOptions, NESTING_LIMIT, write_type};
+use crate::guest::objects::{ListEnd, OBJECT_LIMIT};
+use crate::report::objects::write_damage;
+use crate::report::typed::write_type;
 use crate::symbols::types::{Shape, Type};
 use crate::symbols::wildcard::has_wildcard;
 use crate::symbols::{Module, Modules};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -43,14 +57,14 @@ pub(super) fn run(
 ) -> Result<Flow, ExecuteError> {
     let session = &*session;
     let mut request = Request::default();
-    while request.next_option(arguments)? {}
+    while request.next_option(session, arguments)? {}
     refuse_option(arguments)?;
     let before = arguments.clone();
     let Some(mut name) = arguments.next_word() else {
         return Err(arguments.error(CommandErrorKind::Syntax).into());
     };
     if has_wildcard(name) {
-        return list_names(session.modules(), name, out);
+        return list_names(session, name, &request, out);
     }
     if !request.is_name
         && let Some(local) = display_local::find(session, name)
@@ -81,11 +95,64 @@ pub(super) fn run(
         return Err(ExecuteError::NoSuchType(name.to_string()));
     };
     request.next_rest(session, arguments, target.ty)?;
+    if request.types_only && target.at.is_some() {
+        return Err(ExecuteError::NoSuchType(name.to_string()));
+    }
     if !name.contains('!') {
         writeln!(out, "{}!{}", target.module.name(), target.name)?;
     }
     let at = request.address.or(target.at);
-    write_type(out, session, target.ty, at, &request.options)?;
+    match &request.link {
+        Some(_) if at.is_none() => Err(arguments.error(CommandErrorKind::Syntax).into()),
+        Some(path) => list_elements(
+            session,
+            &target,
+            path,
+            at.unwrap_or_default(),
+            &request,
+            out,
+        ),
+        None => {
+            write_type(out, session, target.ty, at, &request.options)?;
+            Ok(Flow::Stay)
+        }
+    }
+}
+
+/// The elements of a list, each below a line that says where it is.
+fn list_elements(
+    session: &Session,
+    target: &Target<'_>,
+    path: &str,
+    first: Va,
+    request: &Request,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let link = link_at(target.ty, path)?.ok_or_else(|| ExecuteError::NoLink(path.to_string()))?;
+    let mut seen = BTreeSet::new();
+    let mut at = first;
+    while seen.len() < OBJECT_LIMIT && seen.insert(at) {
+        writeln!(
+            out,
+            "{path} at 0x{at}\n---------------------------------------------"
+        )?;
+        write_type(out, session, target.ty, Some(at), &request.options)?;
+        writeln!(out)?;
+        match link.next(session, at) {
+            Ok(Some(next)) => at = next,
+            Ok(None) => return Ok(Flow::Stay),
+            Err(_) => {
+                write_damage(out, Some(ListEnd::Unreadable(link.place(at))), "")?;
+                return Ok(Flow::Stay);
+            }
+        }
+    }
+    let end = match seen.contains(&at) {
+        true if at == first => None,
+        true => Some(ListEnd::Loop(at)),
+        false => Some(ListEnd::Limit),
+    };
+    write_damage(out, end, "")?;
     Ok(Flow::Stay)
 }
 
@@ -115,177 +182,6 @@ impl<'m> Target<'m> {
             ..self
         })
     }
-}
-
-/// What the line asks for besides the name.
-#[derive(Default)]
-struct Request {
-    options: ListingOptions,
-    address: Option<Va>,
-    by_prefix: bool,
-    is_name: bool,
-}
-
-impl Request {
-    /// Reads an option, if one is next.
-    fn next_option(&mut self, arguments: &mut Cursor<'_>) -> Result<bool, ExecuteError> {
-        if !starts_option({
-            arguments.peek();
-            arguments.rest()
-        }) {
-            return Ok(false);
-        }
-        let word = arguments.next_word().unwrap_or_default();
-        let (letter, count) = word.split_at(2);
-        let number = match count {
-            "" => None,
-            count => match count.parse::<u64>() {
-                Ok(number) if matches!(letter, "-r" | "-a") => Some(number),
-                _ => return Err(unknown_option(word)),
-            },
-        };
-        let options = &mut self.options;
-        match letter {
-            "-r" => options.depth = (number.unwrap_or(u64::MAX) as usize).min(NESTING_LIMIT),
-            "-b" => (options.blocks, options.depth) = (true, NESTING_LIMIT),
-            "-a" => options.elements = Some(number.unwrap_or(u64::MAX)),
-            "-v" => options.verbose = true,
-            "-y" => self.by_prefix = true,
-            "-n" => self.is_name = true,
-            _ => return Err(unknown_option(word)),
-        }
-        Ok(true)
-    }
-
-    /// Reads what stands behind the name.
-    fn next_rest(
-        &mut self,
-        session: &Session,
-        arguments: &mut Cursor<'_>,
-        ty: Type<'_>,
-    ) -> Result<(), ExecuteError> {
-        self.is_name = false;
-        while !arguments.at_end() {
-            if !self.next_option(arguments)? {
-                self.next_field_or_address(session, arguments, ty)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a field's path, or else an address.
-    fn next_field_or_address(
-        &mut self,
-        session: &Session,
-        arguments: &mut Cursor<'_>,
-        ty: Type<'_>,
-    ) -> Result<(), ExecuteError> {
-        let word = arguments.rest().split_whitespace().next();
-        let word = word.unwrap_or_default();
-        if let Some((array, index)) = element(word)
-            && has_field(ty, &FieldPath::new(array, self.by_prefix))?
-        {
-            return Err(ExecuteError::ArrayElement {
-                field: word.to_string(),
-                array: array.to_string(),
-                count: index.saturating_add(1),
-            });
-        }
-        let path = FieldPath::new(word, self.by_prefix);
-        // With an address at hand, what comes is a field even if there is no such field.
-        if self.is_name || self.address.is_some() || has_field(ty, &path)? {
-            arguments.next_word();
-            self.options.fields.push(path);
-            (self.by_prefix, self.is_name) = (false, false);
-            return Ok(());
-        }
-        let mut ahead = arguments.clone();
-        let found = self.next_address(session, arguments);
-        while found.is_err() && !ahead.at_end() {
-            if let Err(error) = refuse_option(&mut ahead) {
-                *arguments = ahead;
-                return Err(error);
-            }
-            ahead.next_word();
-        }
-        found
-    }
-
-    /// Reads an address: up to an option, which an expression would take for a subtraction.
-    fn next_address(
-        &mut self,
-        session: &Session,
-        arguments: &mut Cursor<'_>,
-    ) -> Result<(), ExecuteError> {
-        arguments.peek();
-        let rest = arguments.rest();
-        let end = rest
-            .match_indices(char::is_whitespace)
-            .map(|(at, _)| at)
-            .find(|at| starts_option(rest[*at..].trim_start()));
-        let text = &rest[..end.unwrap_or(rest.len())];
-        let mut expression = Cursor::new(text);
-        let value = expression.next_expression(session)?;
-        arguments.eat(&text[..expression.position()]);
-        self.address = Some(Va(value));
-        Ok(())
-    }
-}
-
-/// `-r1`, but not `-10` or `-nt`: of options only the letter and a number make a word.
-fn starts_option(text: &str) -> bool {
-    let word = text.split_whitespace().next().unwrap_or_default();
-    match word.as_bytes() {
-        [b'-', letter, rest @ ..] => {
-            letter.is_ascii_alphabetic() && rest.iter().all(u8::is_ascii_digit)
-        }
-        _ => false,
-    }
-}
-
-/// The name and the number of an array's element, as C writes it: `ListHeads[3]`.
-fn element(word: &str) -> Option<(&str, u64)> {
-    let (array, index) = word.split_once('[')?;
-    Some((array, index.split_once(']')?.0.parse().ok()?))
-}
-
-/// Refuses the next word if it looks like options: `-rx`, but not `-nt!KiIdleLoop` or `-10`. It has been read
-/// then.
-fn refuse_option(arguments: &mut Cursor<'_>) -> Result<(), ExecuteError> {
-    let mut ahead = arguments.clone();
-    let word = ahead.next_word().unwrap_or_default();
-    let letters = word.strip_prefix('-').unwrap_or_default();
-    let is_option = letters.starts_with(|c: char| c.is_ascii_alphabetic())
-        && letters.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    match is_option && !starts_option(word) {
-        true => {
-            *arguments = ahead;
-            Err(unknown_option(word))
-        }
-        false => Ok(()),
-    }
-}
-
-fn unknown_option(word: &str) -> ExecuteError {
-    ExecuteError::UnknownOption {
-        command: "dt",
-        option: word.to_string(),
-        known: "-a[COUNT], -b, -n, -r[DEPTH], -v and -y, each a word of its own",
-    }
-}
-
-/// Whether a path begins with a member of the type, or of what it points to.
-fn has_field(ty: Type<'_>, path: &FieldPath) -> Result<bool, ExecuteError> {
-    let structure = match ty.shape()? {
-        Shape::Structure(one) => one,
-        Shape::Pointer { target, .. } => match target.shape()? {
-            Shape::Structure(one) => one,
-            _ => return Ok(false),
-        },
-        _ => return Ok(false),
-    };
-    let mut fields = structure.fields()?.into_iter();
-    Ok(fields.any(|field| path.starts_with(&field.name())))
 }
 
 /// The modules that a name can be in, and its part behind the `!`. Without a module the kernel comes
@@ -350,11 +246,25 @@ fn find_in<'m>(
     Ok(None)
 }
 
-fn list_names(modules: &Modules, pattern: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
-    let (modules, pattern) = candidates(modules, pattern);
+fn list_names(
+    session: &Session,
+    pattern: &str,
+    request: &Request,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    let (modules, pattern) = candidates(session.modules(), pattern);
     for module in modules {
         for ty in module.types().matching(pattern) {
+            if request
+                .size
+                .is_some_and(|size| ty.size().ok() != Some(size))
+            {
+                continue;
+            }
             writeln!(out, "          {}!{}", program(module), ty.name())?;
+            if request.details {
+                write_type(out, session, ty, None, &request.options)?;
+            }
         }
     }
     Ok(Flow::Stay)

@@ -12,6 +12,7 @@ use crate::debugger::scripting::MAX_BLOCK_DEPTH;
 use crate::debugger::search::SearchError;
 use crate::debugger::target_text::printable;
 use crate::debugger::{STOP_WORK, Session, SessionError};
+use crate::guest::HeaderError;
 use crate::guest::objects::ObjectError;
 use crate::guest::pool::PoolError;
 use crate::image::types::TypeError;
@@ -141,7 +142,7 @@ pub enum ExecuteError {
     #[error(transparent)]
     Listing(#[from] ListingError),
     /// The function that the guest is in has no caller.
-    #[error("the current function returns to nobody")]
+    #[error("the current function returns to nobody: it is where a thread or the idle loop begins")]
     NoCaller,
     /// Commands in loops have taken too much of the budget.
     #[error(
@@ -173,6 +174,9 @@ pub enum ExecuteError {
     /// There is no physical memory at an address. The words are WinDbg's.
     #[error("Physical memory read at {:x} failed", .0.0)]
     NoPhysicalMemory(Pa),
+    /// There is no physical memory that could be written at an address. The words are the reading commands'.
+    #[error("Physical memory write at {:x} failed", .0.0)]
+    NoPhysicalWrite(Pa),
     /// A type has no such member, or it is none that a list's links can be in.
     #[error("Cannot find the field '{0}' of a list's links")]
     NoLink(String),
@@ -212,6 +216,9 @@ pub enum ExecuteError {
     /// What was asked for is no object of that kind, or the guest's kernel cannot be looked at.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// There are no image headers.
+    #[error(transparent)]
+    Headers(#[from] HeaderError),
     /// The guest has not been stopped by an exception.
     #[error("the last stop was no exception")]
     NoException,

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! kd> .frame 1
-//! 01 fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
+//! 01 fffff880`04ec1cd0 fffff800`014e10fc nt!PspUserThreadStartup+0xd
 //! ```
 
 use super::{ExecuteError, Flow, registers};

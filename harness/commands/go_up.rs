@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! kd> gu
-//! nt!PspStartInitialProcess+0xd1:
-//! fffff800`0162c1c1 4c8b4b48        mov     r9,qword ptr [rbx+48h] ds:fffff800`008004f8=000007fffffdd000
+//! nt!PspUserThreadStartup+0xd:
+//! fffff800`0162c43d 4c8b4e48        mov     r9,qword ptr [rsi+48h] ds:fffff800`008004f8=000007fffffdd000
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -10,7 +10,7 @@
 //! .block .break .bugcheck .catch .cls .continue .cxr .do .echo .effmach .else
 //! .elseif .elsif .exr .for .foreach .formats .frame .help .hh .if .kframes
 //! .lastevent .leave .lines .logappend .logclose .logfile .logopen .printf
-//! .process .reload .sympath .thread .time .trap .while
+//! .process .readmem .reload .sympath .thread .time .trap .while .writemem
 //! ```
 
 use super::pages::page;

@@ -12,7 +12,7 @@
 //! Line number information will be loaded
 //! kd> k 1
 //! Child-SP          RetAddr           Call Site
-//! fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
+//! fffff880`04ec1cc8 fffff800`0162c43d nt!DbgBreakPoint
 //! ```
 
 use super::{ExecuteError, Flow};

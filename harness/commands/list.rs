@@ -21,17 +21,33 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
-use crate::memory::ReadMemory;
+use crate::memory::{MemoryFault, ReadMemory};
 use crate::symbols::types::{Shape, Type};
 use std::fmt::Write;
 
 /// Where elements have their link.
 #[derive(Clone, Copy, Default)]
-struct Link {
+pub(super) struct Link {
     /// The link's place in a structure.
     offset: u64,
     /// The place in the next structure that it leads to.
     leads_to: u64,
+}
+
+impl Link {
+    /// The element behind the one at an address; none behind the last, whose link is NULL.
+    pub(super) fn next(self, session: &Session, at: Va) -> Result<Option<Va>, MemoryFault> {
+        let next = session
+            .lab()
+            .machine()
+            .read_va(at.wrapping_add(self.offset))?;
+        Ok((next.0 != 0).then(|| next.wrapping_sub(self.leads_to)))
+    }
+
+    /// Where the link lies of the element at an address.
+    pub(super) fn place(self, at: Va) -> Va {
+        at.wrapping_add(self.offset)
+    }
 }
 
 /// What `!list` is asked for.
@@ -132,7 +148,7 @@ fn link(session: &Session, word: &str) -> Result<Link, ExecuteError> {
 
 /// Where a type's link is, by the path to it. What it leads to is the structure itself if it is a pointer to one,
 /// and otherwise the member of the next structure that the link is in.
-fn link_at(top: Type<'_>, path: &str) -> Result<Option<Link>, ExecuteError> {
+pub(super) fn link_at(top: Type<'_>, path: &str) -> Result<Option<Link>, ExecuteError> {
     let (mut ty, mut parent, mut offset) = (top, 0_u64, 0_u64);
     for name in path.split('.').filter(|name| !name.is_empty()) {
         let Shape::Structure(structure) = ty.shape()? else {
@@ -181,12 +197,12 @@ fn walk(
             return Ok(flow);
         }
         shown += 1;
-        let link = at.wrapping_add(request.link.offset);
-        match session.lab().machine().read_va(link) {
-            Ok(Va(0)) => break,
-            Ok(next) => at = next.wrapping_sub(request.link.leads_to),
+        match request.link.next(session, at) {
+            Ok(None) => break,
+            Ok(Some(next)) => at = next,
             Err(fault) => {
-                writeln!(out, "Cannot read the link at {}: {fault}", link)?;
+                let link = request.link.place(at);
+                writeln!(out, "Cannot read the link at {link}: {fault}")?;
                 break;
             }
         }

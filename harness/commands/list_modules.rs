@@ -24,10 +24,10 @@
 //! kd> lm
 //! start             end                 module name
 //! 00000000`773f0000 00000000`77409000   kernel32   (pdb symbols)          kernel32.pdb
-//! 00000000`77510000 00000000`77564000   ntdll      (pdb symbols)          ntdll.pdb
+//! 00000000`77510000 00000000`77564000   ntdll      (private pdb symbols)  ntdll.pdb
 //! 00000000`ff220000 00000000`ff226000   NotMyfault   (no symbols)
-//! 000007fe`fd5f0000 000007fe`fd5fd000   KERNELBASE   (pdb symbols)          kernelbase.pdb
-//! fffff800`01450000 fffff800`01810000   nt         (pdb symbols)          ntkrnlmp.pdb
+//! 000007fe`fd5f0000 000007fe`fd5fd000   KERNELBASE   (private pdb symbols)  kernelbase.pdb
+//! fffff800`01450000 fffff800`01810000   nt         (private pdb symbols)  ntkrnlmp.pdb
 //! fffff880`0496d000 fffff880`04971000   myfault    (no symbols)
 //! kd> lmvm myfault
 //! start             end                 module name

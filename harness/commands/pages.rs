@@ -58,6 +58,8 @@ static PAGES: &[Page] = &[
             "e", "eD", "ea", "eb", "ed", "ef", "ep", "eq", "eu", "ew", "eza", "ezu"
         ]
     ),
+    page!("environment.rs", ["!teb", "!peb"]),
+    page!("error_code.rs", ["!error"]),
     page!("evaluate.rs", ["?"]),
     page!(
         "event_filters.rs",
@@ -74,7 +76,9 @@ static PAGES: &[Page] = &[
     page!("go_up.rs", ["gu"]),
     page!("handles.rs", ["!handle"]),
     page!("help.rs", [".help", ".hh"]),
+    page!("image_headers.rs", ["!dh", "!lmi"]),
     page!("implicit.rs", [".process", ".thread", "~"]),
+    page!("interrupts.rs", ["!idt"]),
     page!("kernel_object.rs", ["!object"]),
     page!("last_event.rs", [".cls", ".lastevent"]),
     page!("lines.rs", [".lines"]),
@@ -90,6 +94,7 @@ static PAGES: &[Page] = &[
         "loops.rs",
         [".break", ".continue", ".do", ".for", ".while", "z"]
     ),
+    page!("memory_files.rs", [".writemem", ".readmem"]),
     page!("model_specific.rs", ["rdmsr", "wrmsr"]),
     page!("move_memory.rs", ["m"]),
     page!("nearest.rs", ["ln"]),
@@ -113,6 +118,7 @@ static PAGES: &[Page] = &[
     page!("registers.rs", ["r"]),
     page!("renumber_breakpoints.rs", ["br"]),
     page!("request_packet.rs", ["!irp"]),
+    page!("running.rs", ["!running", "!ready"]),
     page!("script_file.rs", ["$$<", "$$><", "$$>a<", "$<", "$><"]),
     page!("search.rs", ["s"]),
     page!("set_breakpoint.rs", ["bm", "bp", "bu"]),

@@ -170,6 +170,6 @@ fn run_enter<const SIZE: usize>(
     let machine = session.lab_mut().machine_mut();
     machine
         .write_physical(Pa(address.0), &bytes)
-        .map_err(|_| ExecuteError::NoPhysicalMemory(Pa(address.0)))?;
+        .map_err(|_| ExecuteError::NoPhysicalWrite(Pa(address.0)))?;
     Ok(Flow::Stay)
 }

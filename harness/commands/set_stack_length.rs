@@ -8,8 +8,8 @@
 //! Default stack trace depth is 0n2 frames
 //! kd> k
 //! Child-SP          RetAddr           Call Site
-//! fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
-//! fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
+//! fffff880`04ec1cc8 fffff800`0162c43d nt!DbgBreakPoint
+//! fffff880`04ec1cd0 fffff800`014e10fc nt!PspUserThreadStartup+0xd
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -22,13 +22,13 @@
 //! ```text
 //! kd> k 3
 //! Child-SP          RetAddr           Call Site
-//! fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
-//! fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
-//! fffff880`02f6def0 fffff800`014d0009 nt!KiInitializeKernel+0x506
+//! fffff880`04ec1cc8 fffff800`0162c43d nt!DbgBreakPoint
+//! fffff880`04ec1cd0 fffff800`014e10fc nt!PspUserThreadStartup+0xd
+//! fffff880`04ec1d00 00000000`00000000 nt!KiStartUserThread+0xc
 //! kd> kn 2
 //!  # Child-SP          RetAddr           Call Site
-//! 00 fffff880`02f6dea8 fffff800`0162c1c1 nt!DbgBreakPoint
-//! 01 fffff880`02f6deb0 fffff800`0161e036 nt!PspStartInitialProcess+0xd1
+//! 00 fffff880`04ec1cc8 fffff800`0162c43d nt!DbgBreakPoint
+//! 01 fffff880`04ec1cd0 fffff800`014e10fc nt!PspUserThreadStartup+0xd
 //! ```
 
 use super::{ExecuteError, Flow};

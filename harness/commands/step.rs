@@ -26,10 +26,10 @@
 //! nt!DbgBreakPoint+0x1:
 //! fffff800`014d0181 c3              ret
 //! kd> p 2
-//! nt!PspStartInitialProcess+0xd1:
-//! fffff800`0162c1c1 4c8b4b48        mov     r9,qword ptr [rbx+48h] ds:fffff800`008004f8=000007fffffdd000
-//! nt!PspStartInitialProcess+0xd5:
-//! fffff800`0162c1c5 4c8b4728        mov     r8,qword ptr [rdi+28h] ds:fffffa80`0005c068=fffff88004ec1db0
+//! nt!PspUserThreadStartup+0xd:
+//! fffff800`0162c43d 4c8b4e48        mov     r9,qword ptr [rsi+48h] ds:fffff800`008004f8=000007fffffdd000
+//! nt!PspUserThreadStartup+0x11:
+//! fffff800`0162c441 65488b042518000000 mov   rax,qword ptr gs:[18h] gs:00000000`00000018=00909e0080f8ffff
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -20,14 +20,13 @@
 //! Wait Start TickCount      0              Ticks: 0
 //! Context Switch Count      0              IdealProcessor: 1
 //! Win32 Start Address NotMyfault+0x2300 (0x00000000ff222300)
-//! Stack Init fffff88004ec1db0 Current fffff88004ec1db0
+//! Stack Init fffff88004ec1db0 Current fffff88004ec1c20
 //! Base fffff88004ec2000 Limit fffff88004ebc000 Call 0000000000000000
 //! Priority 8 BasePriority 8 PriorityDecrement 0
 //! Child-SP          RetAddr           : Args to Child                                                           : Call Site
-//! fffff880`02f6dea8 fffff800`0162c1c1 : 00000000`00000086 fffff800`0162fef0 fffff800`00800000 00000000`0000014d : nt!DbgBreakPoint
-//! fffff880`02f6deb0 fffff800`0161e036 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!PspStartInitialProcess+0xd1
-//! fffff880`02f6def0 fffff800`014d0009 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!KiInitializeKernel+0x506
-//! fffff880`02f6dfd0 00000000`00000000 : ????????`???????? ????????`???????? ????????`???????? ????????`???????? : nt!KiSystemStartup+0x9
+//! fffff880`04ec1cc8 fffff800`0162c43d : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!DbgBreakPoint
+//! fffff880`04ec1cd0 fffff800`014e10fc : 00000000`00000000 00000000`00000000 fffff800`008004b0 fffff800`014e10f0 : nt!PspUserThreadStartup+0xd
+//! fffff880`04ec1d00 00000000`00000000 : 00000000`00000000 00000000`00000000 00000000`00000000 00000000`00000000 : nt!KiStartUserThread+0xc
 //!
 //! ```
 

@@ -1,8 +1,8 @@
-//! `u [ADDRESS [l COUNT] | ADDRESS END]`: instructions, with the symbol above the first and above
+//! `u [[ADDRESS] [l COUNT] | ADDRESS END]`: instructions, with the symbol above the first and above
 //! every other that has one of its own. Without an address the listing goes on where the last one
 //! ended, at first at the current instruction. One listing is 65,536 instructions at most.
 //!
-//! `ub [ADDRESS [l COUNT]]`: the instructions in front of an address, eight without a count, 256 at most.
+//! `ub [ADDRESS] [l COUNT]`: the instructions in front of an address, eight without a count, 256 at most.
 //!
 //! "u, ub, uu (Unassemble)" in the debugger's manual has the rules. While `.lines` has source lines
 //! shown, the symbol has its line behind it, in brackets; a listing of `u` that a driver's author published (of
@@ -34,10 +34,8 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let start = match arguments.at_end() {
-        true => session.next_listing.unwrap_or(session.registers().rip()),
-        false => Va(arguments.next_expression(session)?),
-    };
+    let next = session.next_listing.unwrap_or(session.registers().rip());
+    let start = arguments.next_start_or(session, next)?;
     // `l` counts instructions; an end address is the last byte.
     let (mut count, mut end) = (u64::MAX, None);
     if arguments.eat("l") {
@@ -80,9 +78,9 @@ pub(super) fn run_backwards(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let end = Va(arguments.next_expression_or(session, session.registers().rip)?);
+    let end = arguments.next_start_or(session, session.registers().rip())?;
     let mut count = DEFAULT_COUNT;
-    if arguments.eat("l") || arguments.eat("L") {
+    if arguments.eat("l") {
         arguments.eat("?");
         count = arguments.next_expression(session)?;
     }

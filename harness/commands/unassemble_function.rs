@@ -1,12 +1,16 @@
-//! `uf [/c] [/o] ADDRESS`: all instructions of the function that an address is in: from its entry on, and then those
-//! of its other parts, each below an empty line. `/o` is for the parts by address. `/c` shows calls alone, in the form
-//! of "x64 Deep Dive" (`uf /c msvcrt!malloc`) and other sessions; of calls through registers and memory none was
-//! found, so they are left out.
+//! `uf [/c] [/i] [/o] ADDRESS`: the instructions of the function that an address is in, block by block. `/o` is for
+//! all blocks by address; otherwise those of the entry's part come first. `/c` shows calls alone, `/i` says how many
+//! instructions there are. `/D` and `/O` make links of what is shown, and `/m` is for functions that end in several
+//! places: nothing is different with them here.
 //!
-//! "uf (Unassemble Function)" in the debugger's manual. What belongs to a function is what the image's unwind
-//! data says; of a leaf function, which has none, the code up to the return that nothing in it jumps behind.
-//! WinDbg follows the jumps instead, and has an empty line in front of each place that is jumped to. Its
-//! `/i` and `/m` are not there: no output of them was found to go by. A function has at most 1 MiB.
+//! "uf (Unassemble Function)" in the debugger's manual. The flow is followed from the entry on, over jumps and, where
+//! they are recognized, tables of jumps; what it does not come to, such as padding, is not shown. It ends where the
+//! image's unwind data says that the function does, and is not followed into others, as WinDbg does. A block begins
+//! where a jump goes to, and behind one; behind a jump to another block stands `Branch`. The form is that of sessions
+//! of `nt!SepCopyTokenIntegrity`, `nt!KeIsEmptyAffinityEx` and `storport!RaUnitScsiIrp`, the last of which begins with
+//! the line that says that code may be missing; that of `/i` is one of `uf /i ntcreatefile`, and that of `/c` those of
+//! `nt!KiRetireDpcList` and, for calls that do not say where they go, of
+//! `sqllang!CUDXR_ExternalScript::ConnectToSatellite`. A function has at most 1 MiB.
 //!
 //! While `.lines` has source lines shown, each instruction has the number of its line in front, and
 //! the symbol its line behind it, as listings of `uf` have them that users published.
@@ -14,21 +18,20 @@
 //! ```text
 //! kd> uf nt!ExFreePool
 //! nt!ExFreePool:
-//! fffff800`01634d80 4883ec28        sub     rsp,28h
-//! fffff800`01634d84 31d2            xor     edx,edx
-//! fffff800`01634d86 e805a8fdff      call    nt!ExFreePoolWithTag (fffff800`0160f590)
-//! fffff800`01634d8b 90              nop
-//! fffff800`01634d8c 4883c428        add     rsp,28h
-//! fffff800`01634d90 c3              ret
+//! fffff800`01634e40 4883ec28        sub     rsp,28h
+//! fffff800`01634e44 31d2            xor     edx,edx
+//! fffff800`01634e46 e845a7fdff      call    nt!ExFreePoolWithTag (fffff800`0160f590)
+//! fffff800`01634e4b 90              nop
+//! fffff800`01634e4c 4883c428        add     rsp,28h
+//! fffff800`01634e50 c3              ret
 //! ```
 
-use super::unassemble::starts_symbol;
 use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::function::CodeRange;
-use crate::disasm::Instruction;
+use crate::disasm::{ControlFlow, Instruction};
 use crate::report::location::{shown_line, write_head, write_instruction};
 use std::fmt::Write;
 
@@ -37,11 +40,13 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let (mut by_address, mut calls) = (false, false);
+    let (mut by_address, mut calls, mut count) = (false, false, false);
     while arguments.peek() == Some('/') {
         match arguments.rest().get(..2) {
             Some("/o") => by_address = arguments.eat("/o"),
             Some("/c") => calls = arguments.eat("/c"),
+            Some("/i") => count = arguments.eat("/i"),
+            Some(option @ ("/D" | "/O" | "/m")) => _ = arguments.eat(option),
             _ => {
                 arguments.eat("/");
                 return Err(arguments.error(CommandErrorKind::Syntax).into());
@@ -50,37 +55,26 @@ pub(super) fn run(
     }
     let address = Va(arguments.next_expression(session)?);
     arguments.finish()?;
-    let mut code = session.function_code(address);
-    if code.is_empty() {
+    let mut flow = session.function_flow(address);
+    if flow.blocks.is_empty() {
         return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
     }
     if by_address {
-        code.sort_by_key(|one| one.start);
+        flow.blocks.sort_by_key(|one| one.start);
     }
-    if calls {
-        write_calls(session, out, &code)?;
-        return Ok(Flow::Stay);
+    if !flow.complete {
+        writeln!(
+            out,
+            "Flow analysis was incomplete, some code may be missing"
+        )?;
     }
-    for (number, part) in code.iter().enumerate() {
-        if number > 0 {
-            writeln!(out)?;
-        }
-        let mut at = part.start;
-        while at < part.end {
-            if at == part.start || starts_symbol(session, at) {
-                write_head(out, session, at)?;
-            }
-            let instruction = session.instruction(at);
-            write_line_number(session, out, at)?;
-            write_instruction(out, session, at)?;
-            if instruction.bytes().is_empty() {
-                return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
-            }
-            at = instruction.next_address();
-            if at < part.start {
-                break;
-            }
-        }
+    if count {
+        let number = instructions(session, &flow.blocks).count();
+        writeln!(out, "{number} instructions scanned\n")?;
+    }
+    match calls {
+        true => write_calls(session, out, &flow.blocks)?,
+        false => write_blocks(session, out, &flow.blocks)?,
     }
     Ok(Flow::Stay)
 }
@@ -95,45 +89,72 @@ fn write_line_number(session: &Session, out: &mut dyn Write, at: Va) -> std::fmt
     }
 }
 
-/// The calls in a function's parts, each with where it is and whom it calls.
-fn write_calls(
+/// All instructions of the blocks.
+fn instructions(session: &Session, blocks: &[CodeRange]) -> impl Iterator<Item = Instruction> {
+    blocks.iter().flat_map(move |block| {
+        let inside = |at: &Va| block.start <= *at && *at < block.end;
+        let first = Some(block.start);
+        let all = std::iter::successors(first, move |at| {
+            Some(session.instruction(*at).next_address()).filter(inside)
+        });
+        all.map(|at| session.instruction(at))
+    })
+}
+
+fn write_blocks(
     session: &Session,
     out: &mut dyn Write,
-    code: &[CodeRange],
+    blocks: &[CodeRange],
 ) -> Result<(), ExecuteError> {
-    let name = |at: Va| {
-        let near = session.modules().nearest(at);
-        near.map_or(format!("{at}"), |near| format!("{near} ({at})"))
-    };
-    if let Some(first) = code.first() {
-        writeln!(out, "{}", name(first.start))?;
-    }
-    for part in code {
-        let mut at = part.start;
-        while at < part.end {
-            let instruction = session.instruction(at);
-            if let Some(target) = call_target(&instruction) {
-                writeln!(out, "  {}:\n    call to {}", name(at), name(target))?;
-            }
-            let next = instruction.next_address();
-            if instruction.bytes().is_empty() || next < at {
-                break;
-            }
-            at = next;
+    for (number, block) in blocks.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        write_head(out, session, block.start)?;
+        for one in instructions(session, std::slice::from_ref(block)) {
+            let mut line = String::new();
+            write_line_number(session, &mut line, one.address)?;
+            write_instruction(&mut line, session, one.address)?;
+            let target = match session.control_flow(&one) {
+                ControlFlow::Jump(target) => target,
+                ControlFlow::Branch(target) => Some(target),
+                _ => None,
+            };
+            let shown = target.is_some_and(|at| blocks.iter().any(|block| block.start == at));
+            let branch = if shown { "  Branch" } else { "" };
+            writeln!(out, "{}{branch}", line.trim_end_matches('\n'))?;
         }
     }
     Ok(())
 }
 
-/// Whom a call with a distance (E8) calls.
-fn call_target(instruction: &Instruction) -> Option<Va> {
-    let [0xe8, distance @ ..] = instruction.bytes() else {
-        return None;
+/// The calls in a function's blocks, each with where it is and whom it calls.
+fn write_calls(
+    session: &Session,
+    out: &mut dyn Write,
+    blocks: &[CodeRange],
+) -> Result<(), ExecuteError> {
+    let name = |at: Va| {
+        let near = session.modules().nearest(at);
+        near.map_or(format!("{at}"), |near| format!("{near} ({at})"))
     };
-    let distance = i32::from_le_bytes(distance.try_into().ok()?);
-    Some(
-        instruction
-            .next_address()
-            .wrapping_add(i64::from(distance) as u64),
-    )
+    if let Some(first) = blocks.first() {
+        writeln!(out, "{}", name(first.start))?;
+    }
+    for one in instructions(session, blocks) {
+        let ControlFlow::Call(target) = session.control_flow(&one) else {
+            continue;
+        };
+        writeln!(out, "  {}:", name(one.address))?;
+        match target {
+            Some(target) => writeln!(out, "    call to {}", name(target))?,
+            None => writeln!(
+                out,
+                "    unresolvable call: {:<7} {}",
+                one.mnemonic(),
+                one.operands()
+            )?,
+        }
+    }
+    Ok(())
 }

@@ -148,7 +148,7 @@ impl Session {
     /// let mut session = Session::new(Lab::builder().build()?);
     /// session.execute(".frame 1")?;
     /// let frame = session.chosen_frame().unwrap();
-    /// assert_eq!(frame.site.symbol.as_deref(), Some("PspStartInitialProcess"));
+    /// assert_eq!(frame.site.symbol.as_deref(), Some("PspUserThreadStartup"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn chosen_frame(&self) -> Option<StackFrame> {

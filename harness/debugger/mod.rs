@@ -19,6 +19,7 @@ pub mod event_filter;
 pub mod exception;
 pub mod expression;
 pub mod function;
+pub mod function_flow;
 mod linked_list;
 pub mod listing;
 pub mod locals;

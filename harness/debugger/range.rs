@@ -9,9 +9,10 @@
 //! | `addr L n` | `n` elements from `addr` on |
 //! | `addr L- n` | the `n` elements before `addr` |
 //! | `addr L? n` | as `L`, without the limit of 256 MB |
+//! | `L n` | `n` elements from where the command goes on by itself, for those that do |
 
 use super::cursor::{ArgumentError, CommandErrorKind, Cursor};
-use super::expression::ExpressionContext;
+use super::expression::{ExpressionContext, ExpressionError};
 use crate::address::Va;
 
 /// The longest range without `L?`, in bytes: longer ones are mostly typing errors.
@@ -103,8 +104,8 @@ impl Cursor<'_> {
         syntax: RangeSyntax,
     ) -> Result<AddressRange, ArgumentError> {
         let start = match syntax.default_start {
-            Some(start) if self.at_end() => start,
-            _ => Va(self.next_expression(context)?),
+            Some(start) => self.next_start_or(context, start)?,
+            None => Va(self.next_expression(context)?),
         };
         if self.eat("l") {
             return self.counted_range(context, start, syntax.element_size);
@@ -124,6 +125,39 @@ impl Cursor<'_> {
                 self.range(Some(start), bytes.filter(|&bytes| bytes <= MAX_BYTES))
             }
         }
+    }
+
+    /// Reads where a range begins; at the command's end, or if a count comes at once (`u l4`), it is `default`.
+    ///
+    /// # Errors
+    /// As for [`next_expression`](Cursor::next_expression).
+    ///
+    /// ```
+    /// use poolhit::{Lab, Session, address::Va, debugger::cursor::Cursor};
+    /// let session = Session::new(Lab::builder().build()?);
+    /// let mut arguments = Cursor::new("l4");
+    /// assert_eq!(arguments.next_start_or(&session, Va(0x5000))?, Va(0x5000));
+    /// assert_eq!(arguments.rest(), "l4");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_start_or(
+        &mut self,
+        context: &dyn ExpressionContext,
+        default: Va,
+    ) -> Result<Va, ExpressionError> {
+        match self.at_end() || self.is_count() {
+            true => Ok(default),
+            false => Ok(Va(self.next_expression(context)?)),
+        }
+    }
+
+    /// Whether a count follows in place of an address: `l4`, `L?100`, `l 10`. A symbol would begin with no digit
+    /// behind the letter.
+    fn is_count(&mut self) -> bool {
+        self.peek();
+        let rest = self.rest().strip_prefix(['l', 'L']).unwrap_or_default();
+        let number = rest.trim_start_matches(['?', '-', ' ']);
+        number.starts_with(|c: char| c.is_ascii_digit())
     }
 
     /// Reads what follows the `L`.
@@ -204,7 +238,7 @@ mod tests {
             ..db
         };
         check(u, "", Ok((0x5000, 32)));
-        check(u, "l4", Err("Couldn't resolve error at 'l4'"));
+        check(u, "l4", Ok((0x5000, 4)));
     }
 
     #[test]

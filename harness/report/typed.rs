@@ -56,6 +56,10 @@ pub struct ListingOptions {
     pub verbose: bool,
     /// How many elements of arrays are listed, each on its line (`-a`).
     pub elements: Option<u64>,
+    /// Members without their offsets (`-o`).
+    pub without_offsets: bool,
+    /// Members at the beginning of their lines (`-i`).
+    pub without_indent: bool,
     /// The members to list; all of them if there are none.
     pub fields: Vec<FieldPath>,
 }
@@ -309,9 +313,15 @@ impl Listing<'_> {
         text: &str,
     ) -> Result<(), ListingError> {
         let name = padded(&field.name(), width);
-        let indent = 3 * (level + 1);
-        let offset = field.offset;
-        self.line(&format!("{:indent$}+0x{offset:03x} {name} : {text}", ""))
+        let indent = match self.options.without_indent {
+            true => 0,
+            false => 3 * (level + 1),
+        };
+        let offset = match self.options.without_offsets {
+            true => String::new(),
+            false => format!("+0x{:03x} ", field.offset),
+        };
+        self.line(&format!("{:indent$}{offset}{name} : {text}", ""))
     }
 
     /// How many elements of an array are listed one by one.

@@ -57,7 +57,7 @@ impl<'a> Found<'a> {
     /// let of = |name: &str| modules.examine(name)[0].parameters_text();
     /// assert_eq!(of("nt!NtClose"), "(void *)");
     /// assert_eq!(of("nt!PsGetCurrentProcess"), "(void)");
-    /// assert_eq!(of("ntdll!NtClose"), "(<no parameter info>)");
+    /// assert_eq!(of("ntdll!ZwClose"), "(<no parameter info>)");
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
     pub fn parameters_text(&self) -> String {

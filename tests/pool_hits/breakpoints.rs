@@ -161,7 +161,10 @@ fn allocations() -> usize {
 #[test]
 fn commands_that_go_on_run_each_time() {
     let (_, text) = printed("bp nt+298f6 \"? 7; g; ? 8\"");
-    let once = "Evaluate expression: 7 = 00000000`00000007\n";
+    let once = "\
+Evaluate expression: 7 = 00000000`00000007
+Some commands were skipped because previous commands caused target execution inside an event handler.
+";
     assert_eq!(text, once.repeat(allocations()) + IDLE);
 }
 

@@ -14,6 +14,16 @@ impl Win32Error {
     /// `ERROR_IO_INCOMPLETE`: it still is.
     pub const IO_INCOMPLETE: Win32Error = Win32Error(996);
 
+    /// Its name in winerror.h.
+    ///
+    /// ```
+    /// use poolhit::guest::Win32Error;
+    /// assert_eq!(Win32Error(5).name().as_deref(), Some("ERROR_ACCESS_DENIED"));
+    /// ```
+    pub fn name(self) -> Option<String> {
+        Some(format!("{:?}", WinErrorWindows::from_u32(self.0)?))
+    }
+
     /// What a request came to, in words: the error and the status behind it, or the status alone where
     /// there is no error.
     ///
@@ -50,6 +60,16 @@ impl fmt::Display for Win32Error {
 pub struct NtStatus(pub u32);
 
 impl NtStatus {
+    /// Its name in ntstatus.h.
+    ///
+    /// ```
+    /// use poolhit::guest::NtStatus;
+    /// assert_eq!(NtStatus(0x103).name().as_deref(), Some("STATUS_PENDING"));
+    /// ```
+    pub fn name(self) -> Option<String> {
+        Some(format!("{:?}", NtStatusWindows::from_u32(self.0)?))
+    }
+
     /// Success and information: the upper bit is not set.
     ///
     /// ```

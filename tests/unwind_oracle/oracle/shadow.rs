@@ -48,7 +48,7 @@ pub enum Base {
 pub struct Ways {
     /// The first instructions of handlers of interrupts and exceptions.
     pub handlers: Vec<Va>,
-    /// Functions that leave their stack for another one, and never return.
+    /// Functions that leave their stack for another one, or for its own top, and never return.
     pub abandoning: Vec<Range<Va>>,
     /// The handler of the timer's interrupt, which comes between any two instructions.
     pub timer: Option<Va>,
@@ -407,7 +407,10 @@ impl Shadow {
             }
             _ if self.ways.abandons(before.rip()) => {
                 let moved = now.rsp() - before.rsp();
-                if moved.min(moved.wrapping_neg()) > FAR {
+                let is_far = moved.min(moved.wrapping_neg()) > FAR;
+                let caller = self.callers.last();
+                // The address to return to is below the stack pointer, and was not returned to.
+                if is_far || caller.is_some_and(|it| it.registers.rsp() <= now.rsp()) {
                     self.callers.clear();
                     self.base = Base::Loaded;
                     return Ok(Event::Loaded);
