@@ -202,3 +202,28 @@ fn breakpoints_follow_a_driver_that_is_loaded_again() {
     );
     assert!(session.resolve("leaky!DriverEntry").is_none());
 }
+
+/// The same without a program: the lab itself has the driver loaded.
+#[test]
+fn breakpoints_by_symbol_stop_a_load_from_rust() {
+    let mut session = leaky();
+    session.with_driver(|lab| lab.unload_driver()).unwrap();
+    session
+        .execute("bu leaky!DriverEntry; bu leaky!AddEntry; bd 1; bu `leaky!leaky.c:142`")
+        .unwrap();
+    session.with_driver(|lab| lab.load_driver()).unwrap_err();
+    let entry = session.resolve("leaky!DriverEntry").unwrap();
+    let stop = session.last_stop().unwrap();
+    assert_eq!(stop.reason, StopReason::Breakpoint { number: 0 });
+    assert_eq!(stop.address, entry);
+    session
+        .with_driver(|lab| Ok(lab.resume_kernel()?))
+        .unwrap_err();
+    let reason = &session.last_stop().unwrap().reason;
+    assert_eq!(*reason, StopReason::Breakpoint { number: 2 });
+    let status = session.with_driver(|lab| Ok(lab.resume_kernel()?)).unwrap();
+    assert_eq!(status as u32, 0);
+    let places = session.execute("bl").unwrap();
+    assert_eq!(places.matches(" e fffff880`").count(), 2, "{places}");
+    assert_eq!(session.lab().machine().breakpoints().count(), 2);
+}

@@ -20,7 +20,7 @@
 //! fffff880`04ec1cc8  fffff800`0162c43d 00000000`00000000
 //! ```
 
-use super::{ExecuteError, Flow};
+use super::{ExecuteError, Flow, run_named};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::elements::Space;
@@ -127,10 +127,7 @@ pub(super) fn run_again(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    match super::find(session.state.display) {
-        Some((_, run)) => run(session, arguments, out),
-        None => Err(arguments.error(CommandErrorKind::Syntax).into()),
-    }
+    run_named(session.state.display, session, arguments, out)
 }
 
 /// Writes one line of elements; bytes that are not in memory are `??`. Gives the last value.

@@ -23,7 +23,7 @@
 //! fffff800`016530fc  3261654c                             Lea2
 //! ```
 
-use super::{ExecuteError, Flow};
+use super::{ExecuteError, Flow, run_named};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
@@ -37,9 +37,7 @@ pub(super) fn run<const SIZE: usize>(
     arguments: &mut Cursor<'_>,
     _out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let address = Va(arguments.next_expression(session)?);
-    separated(arguments)?;
-    values_follow(arguments)?;
+    let address = next_place(session, arguments)?;
     let mut bytes = Vec::new();
     loop {
         if SIZE == 1 && arguments.peek() == Some('"') {
@@ -72,10 +70,15 @@ pub(super) fn run_again(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    match super::find(session.state.enter) {
-        Some((_, run)) => run(session, arguments, out),
-        None => Err(arguments.error(CommandErrorKind::Syntax).into()),
-    }
+    run_named(session.state.enter, session, arguments, out)
+}
+
+/// The address, behind which values follow.
+fn next_place(session: &Session, arguments: &mut Cursor<'_>) -> Result<Va, ExecuteError> {
+    let address = Va(arguments.next_expression(session)?);
+    separated(arguments)?;
+    values_follow(arguments)?;
+    Ok(address)
 }
 
 /// Checks that there are values.
@@ -109,9 +112,7 @@ pub(super) fn run_float<const SIZE: usize>(
     arguments: &mut Cursor<'_>,
     _out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let address = Va(arguments.next_expression(session)?);
-    separated(arguments)?;
-    values_follow(arguments)?;
+    let address = next_place(session, arguments)?;
     let mut bytes = Vec::new();
     loop {
         let word = arguments.next_word().unwrap_or_default();

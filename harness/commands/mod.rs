@@ -103,7 +103,7 @@ pub mod reference {}
 pub use absent::absent_command;
 pub use error::ExecuteError;
 
-use crate::debugger::cursor::Cursor;
+use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::{STOP_WORK, Session};
 use std::fmt::Write;
 
@@ -280,6 +280,19 @@ fn name_length(text: &str) -> usize {
     match length {
         0 => text.chars().next().map_or(0, char::len_utf8),
         _ => length,
+    }
+}
+
+/// Runs a command that another one stands for, by its name.
+fn run_named(
+    name: &str,
+    session: &mut Session,
+    arguments: &mut Cursor<'_>,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
+    match find(name) {
+        Some((_, run)) => run(session, arguments, out),
+        None => Err(arguments.error(CommandErrorKind::Syntax).into()),
     }
 }
 

@@ -168,11 +168,7 @@ impl Session {
         let symbols = symbols.filter_map(|one| Some((one.number, one.symbol.clone()?)));
         let symbols: Vec<(usize, String)> = symbols.collect();
         for (number, symbol) in symbols {
-            // A source line stays one when lines are no longer shown.
-            let shown = self.source_lines;
-            self.source_lines |= symbol.starts_with('`');
             let now = evaluate(&symbol, self).ok().map(Va);
-            self.source_lines = shown;
             let Some(one) = self.breakpoints.get_mut(number) else {
                 continue;
             };

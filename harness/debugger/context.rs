@@ -3,9 +3,11 @@
 use super::expression::{ExpressionContext, SymbolError};
 use super::locals::VariableLocation;
 use super::session::Session;
-use crate::address::Pa;
+use super::source::address_of_source;
+use crate::address::{Pa, Va};
+use crate::guest::Lab;
 use crate::memory::{MemoryFault, ReadMemory};
-use crate::symbols::ResolveError;
+use crate::symbols::{Modules, ResolveError};
 
 impl ExpressionContext for Session {
     fn symbol(&self, name: &str) -> Result<u64, SymbolError> {
@@ -16,16 +18,12 @@ impl ExpressionContext for Session {
         {
             return Ok(address.0);
         }
-        match self.modules().resolve(name) {
-            Ok(address) => Ok(address.0),
-            Err(ResolveError::Ambiguous { .. }) => Err(SymbolError::Ambiguous),
-            Err(_) => Err(SymbolError::NotFound),
-        }
+        resolve(self.modules(), name)
     }
 
     fn source_line(&self, text: &str) -> Result<u64, SymbolError> {
-        let found = self.address_of_source(text).map(|at| at.0);
-        found.ok_or(SymbolError::NotFound)
+        let found = address_of_source(self.modules(), text, self.registers().rip());
+        found.map(|at| at.0).ok_or(SymbolError::NotFound)
     }
 
     fn register(&self, name: &str) -> Option<u64> {
@@ -51,5 +49,51 @@ impl ExpressionContext for Session {
 
     fn read_physical(&self, address: Pa, buffer: &mut [u8]) -> Result<(), MemoryFault> {
         Ok(self.lab().machine().read_physical(address, buffer)?)
+    }
+}
+
+fn resolve(modules: &Modules, name: &str) -> Result<u64, SymbolError> {
+    match modules.resolve(name) {
+        Ok(address) => Ok(address.0),
+        Err(ResolveError::Ambiguous { .. }) => Err(SymbolError::Ambiguous),
+        Err(_) => Err(SymbolError::NotFound),
+    }
+}
+
+/// What expressions see of a lab alone, while no session looks at it: its modules and memory.
+pub(super) struct LabContext<'a> {
+    pub lab: &'a Lab,
+    pub modules: &'a Modules,
+    pub radix: u32,
+}
+
+impl ExpressionContext for LabContext<'_> {
+    fn symbol(&self, name: &str) -> Result<u64, SymbolError> {
+        resolve(self.modules, name)
+    }
+
+    fn source_line(&self, text: &str) -> Result<u64, SymbolError> {
+        let found = address_of_source(self.modules, text, Va(self.current_address()));
+        found.map(|at| at.0).ok_or(SymbolError::NotFound)
+    }
+
+    fn register(&self, _: &str) -> Option<u64> {
+        None
+    }
+
+    fn current_address(&self) -> u64 {
+        self.lab.machine().registers().rip
+    }
+
+    fn memory(&self) -> &dyn ReadMemory {
+        self.lab.machine()
+    }
+
+    fn sign_extends_constants(&self) -> bool {
+        false
+    }
+
+    fn radix(&self) -> u32 {
+        self.radix
     }
 }

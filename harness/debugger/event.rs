@@ -150,7 +150,7 @@ impl Session {
         let wanted =
             self.breakpoints.at(*address).is_some() || self.control.going_to.contains(address);
         let passes = !wanted && is_watched(&self.lab, *address);
-        if passes && is_one_of(&self.lab, *address, &MODULE_PLACES) {
+        if passes && modules_change(&self.lab, *address) {
             self.modules = self.lab.modules();
             self.resolve_breakpoints()?;
         }
@@ -212,6 +212,11 @@ impl Session {
 /// Whether events are seen here.
 pub(super) fn is_watched(lab: &Lab, address: Va) -> bool {
     is_one_of(lab, address, &PLACES)
+}
+
+/// Whether modules come or go at this address.
+pub(super) fn modules_change(lab: &Lab, address: Va) -> bool {
+    is_one_of(lab, address, &MODULE_PLACES)
 }
 
 fn is_one_of(lab: &Lab, address: Va, places: &[&str]) -> bool {

@@ -1,6 +1,8 @@
 //! Requests of the program's, made in a session: what stops one is the session's last stop.
 
-use super::event::{Event, event_at, is_watched, leave_search};
+use super::context::LabContext;
+use super::event::{Event, event_at, is_watched, leave_search, modules_change};
+use super::expression::evaluate;
 use super::session::{Session, SessionError};
 use crate::address::Va;
 use crate::guest::passing::Passing;
@@ -12,8 +14,8 @@ impl Session {
     /// Has the program make a request, as [`Lab::request`] does. What stops it (a break instruction, a
     /// breakpoint, a bug check) is the session's last stop: look at it, and go on with
     /// [`resume_request`](Session::resume_request). So is an exception or a module that a filter stops at
-    /// (`sxe`); those that are only told of are passed. Commands of breakpoints and filters are not executed, and a
-    /// breakpoint in a module that comes meanwhile is set when the request has ended.
+    /// (`sxe`); those that are only told of are passed. Commands of breakpoints and filters are not executed.
+    /// A breakpoint that follows a symbol (`bu`) is set when its module comes.
     ///
     /// # Errors
     /// As for [`Lab::request`].
@@ -100,6 +102,10 @@ impl Session {
         self.control.forget_stop();
         self.control.event = found.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.modules = self.lab().modules();
+        let resolved = self.resolve_breakpoints();
+        if let Err(SessionError::Engine(error)) = resolved {
+            return Err(RequestError::from(error).into());
+        }
         match answer.as_ref().err().and_then(stopped) {
             Some(exit) => {
                 self.note_stop(exit);
@@ -113,7 +119,11 @@ impl Session {
     /// Who has the guest go on behind events that do not stop it; the one that does is put in `found`.
     fn passing(&self, found: Arc<Mutex<Option<Event>>>) -> Passing {
         let filters = self.control.filters.clone();
-        let breakpoints: Vec<Va> = self.breakpoints.iter().map(|one| one.address).collect();
+        let set = self.breakpoints.iter().filter(|one| one.is_set());
+        let mut breakpoints: Vec<Va> = set.map(|one| one.address).collect();
+        let following = self.breakpoints.iter().filter(|one| one.enabled);
+        let following: Vec<String> = following.filter_map(|one| one.symbol.clone()).collect();
+        let radix = self.state.radix;
         Passing(Box::new(move |lab, exit| {
             let hit = matches!(exit, Exit::HardcodedBreakpoint { .. });
             let here = lab.machine().registers().rip();
@@ -125,7 +135,14 @@ impl Session {
             }
             let Some(event) = event_at(lab, &filters, exit) else {
                 let at_place = matches!(exit, Exit::Breakpoint { .. }) && is_watched(lab, here);
-                return Ok(at_place && !breakpoints.contains(&here));
+                let passes = at_place && !breakpoints.contains(&here);
+                if passes && modules_change(lab, here) {
+                    for address in addresses(lab, &following, radix) {
+                        lab.machine_mut().set_breakpoint(address)?;
+                        breakpoints.push(address);
+                    }
+                }
+                return Ok(passes);
             };
             if event.breaks {
                 *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
@@ -145,4 +162,18 @@ impl Session {
             Ok(!breakpoints.contains(&here) || hit)
         }))
     }
+}
+
+/// Where expressions lead to now.
+fn addresses(lab: &Lab, expressions: &[String], radix: u32) -> Vec<Va> {
+    let modules = lab.modules();
+    let context = LabContext {
+        lab,
+        modules: &modules,
+        radix,
+    };
+    let found = expressions.iter();
+    found
+        .filter_map(|one| evaluate(one, &context).ok().map(Va))
+        .collect()
 }

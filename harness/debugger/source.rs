@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use crate::address::{CodeAddress, Va};
-use crate::symbols::SourceLine;
+use crate::symbols::{Modules, SourceLine};
 
 impl Session {
     /// The source line that code comes from; for a return address that of the call. `None` where no
@@ -64,30 +64,26 @@ impl Session {
         let (module, file) = in_module(file);
         self.modules.addresses_of_line(module, file, Some(line))
     }
+}
 
-    /// What stands between back-ticks: `[[Module!]Filename][:LineNumber]`, of which the first address counts
-    /// ("Source Line Syntax" in the debugger's manual).
-    pub(super) fn address_of_source(&self, text: &str) -> Option<Va> {
-        let (module, text) = in_module(text);
-        let (file, line) = match text.rsplit_once(':') {
-            // `c:\src\file.c` is a file without a line
-            Some((file, line)) if !line.contains(['\\', '/']) => (file, Some(number(line)?)),
-            _ => (text, None),
-        };
-        if !file.is_empty() {
-            let found = self.modules.addresses_of_line(module, file, line);
-            return found.first().copied();
+/// What stands between back-ticks: `[[Module!]Filename][:LineNumber]`, of which the first address counts; without a
+/// file's name that of the code at `here` ("Source Line Syntax" in the debugger's manual).
+pub(super) fn address_of_source(modules: &Modules, text: &str, here: Va) -> Option<Va> {
+    let (module, text) = in_module(text);
+    let (file, line) = match text.rsplit_once(':') {
+        // `c:\src\file.c` is a file without a line
+        Some((file, line)) if !line.contains(['\\', '/']) => (file, Some(number(line)?)),
+        _ => (text, None),
+    };
+    let found = match file {
+        "" => {
+            let own = modules.containing(here)?.name();
+            let file = modules.line_of(CodeAddress::InstructionPointer(here))?.file;
+            modules.addresses_of_line(Some(module.unwrap_or(own)), &file, line)
         }
-        // That of the program counter.
-        let here = self.registers().rip();
-        let file = self
-            .source_line(CodeAddress::InstructionPointer(here))?
-            .file;
-        let own = self.modules.containing(here)?.name();
-        let module = module.unwrap_or(own);
-        let found = self.modules.addresses_of_line(Some(module), &file, line);
-        found.first().copied()
-    }
+        file => modules.addresses_of_line(module, file, line),
+    };
+    found.first().copied()
 }
 
 /// A file's name, and the module's in front of it.
