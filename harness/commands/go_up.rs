@@ -5,7 +5,7 @@
 //! ```text
 //! kd> gu
 //! nt!PspUserThreadStartup+0xd:
-//! fffff800`0162c43d 4c8b4e48        mov     r9,qword ptr [rsi+48h] ds:fffff800`008004f8=000007fffffdd000
+//! fffff800`0162c43d 4c8b4e48        mov     r9,qword ptr [rsi+48h] ds:002b:fffff800`008004f8=000007fffffdd000
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -27,9 +27,9 @@
 //! fffff800`014d0181 c3              ret
 //! kd> p 2
 //! nt!PspUserThreadStartup+0xd:
-//! fffff800`0162c43d 4c8b4e48        mov     r9,qword ptr [rsi+48h] ds:fffff800`008004f8=000007fffffdd000
+//! fffff800`0162c43d 4c8b4e48        mov     r9,qword ptr [rsi+48h] ds:002b:fffff800`008004f8=000007fffffdd000
 //! nt!PspUserThreadStartup+0x11:
-//! fffff800`0162c441 65488b042518000000 mov   rax,qword ptr gs:[18h] gs:00000000`00000018=00909e0080f8ffff
+//! fffff800`0162c441 65488b042518000000 mov   rax,qword ptr gs:[18h] gs:002b:00000000`00000018=00909e0080f8ffff
 //! ```
 
 use super::{ExecuteError, Flow};

@@ -32,6 +32,7 @@ pub(super) const GATE: RingGate = RingGate {
     user_page: Va(0xfffff7ff_fff00000),
     kernel_page: Va(0xfffff7ff_fff01000),
     selector: 0x70,
+    stack_selector: 0x18,
 };
 
 /// `_KUSER_SHARED_DATA` in the kernel's half and in user mode's (Windows 7 x64, ntddk.h).

@@ -14,13 +14,18 @@ pub(super) const TASK_SELECTOR: u16 = 0x40;
 /// Ring 0's code selector (`KGDT64_R0_CODE`).
 const KERNEL_CODE: u16 = 0x10;
 
+/// DS, ES, FS and GS as the kernel has them: those of user mode (`KGDT64_R3_DATA`, `KGDT64_R3_CMTEB`, with the
+/// privilege level 3); registers of Windows 7 x64 that were published have 2b, 2b, 53 and 2b.
+pub(super) const DATA_SELECTORS: [u16; 4] = [0x2b, 0x2b, 0x53, 0x2b];
+
 /// The flat segments at the selectors that Windows gives them (`KGDT64_*`).
-const SEGMENTS: [(u16, u64); 5] = [
+const SEGMENTS: [(u16, u64); 6] = [
     (KERNEL_CODE, 0x0020_9b00_0000_0000),
     (0x18, 0x00cf_9300_0000_ffff), // KGDT64_R0_DATA
     (0x20, 0x00cf_fb00_0000_ffff), // KGDT64_R3_CMCODE
     (0x28, 0x00cf_f300_0000_ffff), // KGDT64_R3_DATA
     (0x30, 0x0020_fb00_0000_0000), // KGDT64_R3_CODE
+    (0x50, 0x0040_f300_0000_3c00), // KGDT64_R3_CMTEB: the one that is not flat
 ];
 
 /// Offsets in `_KPCR` that the loader fills in; the kernel does the rest.

@@ -18,6 +18,8 @@ pub struct RingGate {
     pub kernel_page: Va,
     /// The selector of the call gate in the GDT; its descriptor takes 16 bytes.
     pub selector: u16,
+    /// What `syscall` has in SS.
+    pub stack_selector: u16,
 }
 
 /// Offset in the kernel page of the code behind the gate.
@@ -26,6 +28,8 @@ const BEHIND_GATE: usize = 0;
 const IRET: usize = 0x20;
 /// Offset of a `hlt`.
 const HALT: usize = 0x30;
+/// Offset of the selector for SS.
+const STACK_SELECTOR: usize = 0x38;
 /// Offset of the system call entry's address: in the page behind the code, since a write to a page
 /// of code costs the engine all its translated code.
 const ENTRY: usize = 0x1000;
@@ -34,12 +38,18 @@ const FRAME: usize = 0x1040;
 /// Offset in the user page of an `int 3`.
 const USER_LANDING: usize = 0x20;
 
+/// Puts the distance from behind it, where an instruction ends, to an offset.
+fn put_distance(code: &mut Vec<u8>, offset: usize) {
+    let next = code.len() + 4;
+    code.extend(((offset - next) as u32).to_le_bytes());
+}
+
 impl RingGate {
     /// The user page's code: a far call through the gate.
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
     /// assert_eq!(gate.user_code()[..2], [0xff, 0x1d]);
     /// ```
     pub fn user_code(&self) -> Vec<u8> {
@@ -55,21 +65,25 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
     /// assert_eq!(gate.kernel_code()[..3], [0x48, 0x8b, 0x64]);
     /// ```
     pub fn kernel_code(&self) -> Vec<u8> {
         let mut code = vec![
             0x48, 0x8b, 0x64, 0x24,
             0x10, // mov rsp, [rsp+10h]: syscall keeps the user's stack
-            0xff, 0x25, // jmp qword ptr [rip+…]
+            0x8e,
+            0x15, // mov ss, word ptr [rip+…]: the call leaves the selector 0, syscall does not
         ];
-        let next = code.len() + 4;
-        code.extend(((ENTRY - next) as u32).to_le_bytes());
+        put_distance(&mut code, STACK_SELECTOR);
+        code.extend([0xff, 0x25]); // jmp qword ptr [rip+…]
+        put_distance(&mut code, ENTRY);
         code.resize(IRET, 0xcc);
         code.extend([0x48, 0xcf]);
         code.resize(HALT, 0xcc);
         code.push(0xf4);
+        code.resize(STACK_SELECTOR, 0xcc);
+        code.extend(self.stack_selector.to_le_bytes());
         code
     }
 
@@ -77,7 +91,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
     /// assert_eq!(gate.descriptor(0x10), [0x0000_ec00_0010_2000, 0]);
     /// ```
     pub fn descriptor(&self, kernel_code_selector: u16) -> [u64; 2] {
@@ -93,7 +107,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
     /// assert_eq!(gate.data_page(), Va(0x3000));
     /// ```
     pub fn data_page(&self) -> Va {

@@ -30,7 +30,7 @@ fn faults() -> Vec<(&'static str, Vec<u8>, u32, Option<u64>)> {
             13,
             None,
         ),
-        ("mov ds", vec![0xb8, 0x50, 0, 0, 0, 0x8e, 0xd8], 13, None),
+        ("mov ds", vec![0xb8, 0x58, 0, 0, 0, 0x8e, 0xd8], 13, None),
     ]
 }
 

@@ -31,6 +31,7 @@ const GATE: RingGate = RingGate {
     user_page: Va(0xfffff800_00400000),
     kernel_page: Va(0xfffff800_00401000),
     selector: 0x70,
+    stack_selector: 0x18,
 };
 
 /// The program's image, as the unwinder sees it.
@@ -139,6 +140,7 @@ fn machine(program: &Program, ring: u8, seed: u64) -> Machine {
         root: space.root(),
         gdt: TABLES,
         gdt_length: 0x80,
+        data_selectors: [0; 4],
         task_selector: 0x40,
         task: TASK,
         gate: GATE,
