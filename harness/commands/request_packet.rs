@@ -7,7 +7,7 @@
 //! ```text
 //! kd> bp nt!IofCallDriver "r $t0 = @rdx"; g
 //! nt!IofCallDriver:
-//! fffff800`0161aa00 0fb64243        movzx   eax,byte ptr [rdx+43h] ds:fffffa80`0005ce03=02
+//! fffff800`0161aa00 0fb64243        movzx   eax,byte ptr [rdx+43h] ds:002b:fffffa80`0005ce03=02
 //! kd> !irp @$t0
 //! Irp is active with 1 stacks 2 is current (= 0xfffffa800005ced8)
 //!  No Mdl: No System Buffer: Thread fffffa800005c040:  Irp is completed.

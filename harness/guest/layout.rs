@@ -33,6 +33,7 @@ pub(super) const GATE: RingGate = RingGate {
     kernel_page: Va(0xfffff7ff_fff01000),
     selector: 0x70,
     stack_selector: 0x18,
+    data_selectors: super::processor::DATA_SELECTORS,
 };
 
 /// `_KUSER_SHARED_DATA` in the kernel's half and in user mode's (Windows 7 x64, ntddk.h).

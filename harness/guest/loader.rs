@@ -99,7 +99,6 @@ pub(super) fn load(
         root: space.root(),
         gdt: layout::DESCRIPTORS[BOOT_PROCESSOR],
         gdt_length: processor::GDT_LENGTH,
-        data_selectors: processor::DATA_SELECTORS,
         task_selector: processor::TASK_SELECTOR,
         task: layout::DESCRIPTORS[BOOT_PROCESSOR].wrapping_add(layout::TASK_OFFSET),
         gate: layout::GATE,

@@ -56,8 +56,6 @@ pub struct Start {
     pub gdt: Va,
     /// Its length in bytes.
     pub gdt_length: u16,
-    /// The selectors in DS, ES, FS and GS.
-    pub data_selectors: [u16; 4],
     /// The selector of the task state segment.
     pub task_selector: u16,
     /// The task state segment, whose Rsp0 is the stack of ring 0.
@@ -107,7 +105,7 @@ impl Machine {
             flags: 0x8b00, // present, busy, a 64-bit TSS
         };
         let mut engine = Engine::new(ram, start.root.0, gdt, task, &start.gate)?;
-        engine.set_data_selectors(start.data_selectors)?;
+        engine.load_segments(start.gate.segments())?;
         engine.set_msr(Msr::GsBase, start.gs_base.0)?;
         let mut registers = Registers {
             rip: start.entry.0,

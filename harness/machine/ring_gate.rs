@@ -20,6 +20,8 @@ pub struct RingGate {
     pub selector: u16,
     /// What `syscall` has in SS.
     pub stack_selector: u16,
+    /// What DS, ES, FS and GS have from the start on.
+    pub data_selectors: [u16; 4],
 }
 
 /// Offset in the kernel page of the code behind the gate.
@@ -30,6 +32,11 @@ const IRET: usize = 0x20;
 const HALT: usize = 0x30;
 /// Offset of the selector for SS.
 const STACK_SELECTOR: usize = 0x38;
+/// Offset of the code that loads the data segments. The engine's own way of setting DS and ES leaves their
+/// descriptors out, so that the first way into ring 3 makes them zero.
+const SEGMENTS: usize = 0x40;
+/// Offset of the selectors for it.
+const DATA_SELECTORS: usize = 0x60;
 /// Offset of the system call entry's address: in the page behind the code, since a write to a page
 /// of code costs the engine all its translated code.
 const ENTRY: usize = 0x1000;
@@ -49,7 +56,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
     /// assert_eq!(gate.user_code()[..2], [0xff, 0x1d]);
     /// ```
     pub fn user_code(&self) -> Vec<u8> {
@@ -65,7 +72,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
     /// assert_eq!(gate.kernel_code()[..3], [0x48, 0x8b, 0x64]);
     /// ```
     pub fn kernel_code(&self) -> Vec<u8> {
@@ -84,6 +91,15 @@ impl RingGate {
         code.push(0xf4);
         code.resize(STACK_SELECTOR, 0xcc);
         code.extend(self.stack_selector.to_le_bytes());
+        code.resize(SEGMENTS, 0xcc);
+        // mov ds, es, fs and gs, word ptr [rip+…]
+        for (number, operand) in [0x1d, 0x05, 0x25, 0x2d].into_iter().enumerate() {
+            code.extend([0x8e, operand]);
+            put_distance(&mut code, DATA_SELECTORS + 2 * number);
+        }
+        code.push(0xf4);
+        code.resize(DATA_SELECTORS, 0xcc);
+        code.extend(self.data_selectors.map(u16::to_le_bytes).concat());
         code
     }
 
@@ -91,7 +107,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
     /// assert_eq!(gate.descriptor(0x10), [0x0000_ec00_0010_2000, 0]);
     /// ```
     pub fn descriptor(&self, kernel_code_selector: u16) -> [u64; 2] {
@@ -107,7 +123,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18 };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
     /// assert_eq!(gate.data_page(), Va(0x3000));
     /// ```
     pub fn data_page(&self) -> Va {
@@ -140,6 +156,11 @@ impl RingGate {
     /// The `int 3` that an `iretq` to ring 3 lands on.
     pub(super) fn user_landing(&self) -> Va {
         self.user_page.wrapping_add(USER_LANDING as u64)
+    }
+
+    /// The code that loads the data segments, up to a `hlt`.
+    pub(super) fn segments(&self) -> Va {
+        self.kernel_page.wrapping_add(SEGMENTS as u64)
     }
 
     /// The `hlt`.

@@ -41,6 +41,7 @@ pub const GATE: RingGate = RingGate {
     kernel_page: Va(0xfffff800_00401000),
     selector: 0x70,
     stack_selector: 0x18,
+    data_selectors: [0; 4],
 };
 
 const BOOT: Va = Va(0xfffff800_00000000);
@@ -197,7 +198,6 @@ impl Guest {
                 root,
                 gdt: TABLES,
                 gdt_length: 0x80,
-                data_selectors: [0; 4],
                 task_selector: 0x40,
                 task: TASK,
                 gate: GATE,

@@ -32,6 +32,7 @@ const GATE: RingGate = RingGate {
     kernel_page: Va(0xfffff800_00401000),
     selector: 0x70,
     stack_selector: 0x18,
+    data_selectors: [0; 4],
 };
 
 /// The program's image, as the unwinder sees it.
@@ -140,7 +141,6 @@ fn machine(program: &Program, ring: u8, seed: u64) -> Machine {
         root: space.root(),
         gdt: TABLES,
         gdt_length: 0x80,
-        data_selectors: [0; 4],
         task_selector: 0x40,
         task: TASK,
         gate: GATE,

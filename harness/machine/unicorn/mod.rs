@@ -113,6 +113,18 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Runs the code that loads the data segments. The bases of FS and GS are then what their descriptors say.
+    pub fn load_segments(&mut self, code: Va) -> Result<(), EngineError> {
+        if self.run_aside(code)? != Exit::Halt {
+            return Err(EngineError {
+                doing: "load the data segments",
+                reason: "the descriptor table does not have them",
+            });
+        }
+        self.clean = Arc::new(SavedContext::of(&self.uc)?);
+        Ok(())
+    }
+
     /// An engine with the guest's memory, and nothing else set up.
     fn processor(ram: &GuestRam, gate: &RingGate) -> Result<Uc, EngineError> {
         // SAFETY: as for the engine's own mapping below. What is given to the hooks is used by the

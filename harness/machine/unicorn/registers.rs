@@ -1,12 +1,10 @@
 //! Reading and writing the engine's registers.
 
-use super::SavedContext;
 use super::hooks::State;
 use super::{Engine, EngineError, Refusal};
 use crate::registers::{Gpr, Registers};
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use unicorn_engine::hook::sys;
 use unicorn_engine::{RegisterX86 as Reg, Unicorn, uc_error};
 
@@ -419,20 +417,6 @@ impl Engine {
         self.uc
             .reg_write_long(Reg::MSR, &msr_structure(msr as u32, value))
             .refused("set a model-specific register")
-    }
-
-    /// Loads DS, ES, FS and GS, whose descriptors have to be there. This makes the bases of FS and GS what the
-    /// descriptors say.
-    pub fn set_data_selectors(&mut self, selectors: [u16; 4]) -> Result<(), EngineError> {
-        for (register, selector) in [Reg::DS, Reg::ES, Reg::FS, Reg::GS]
-            .into_iter()
-            .zip(selectors)
-        {
-            let loaded = self.uc.reg_write(register, selector.into());
-            loaded.refused("load a data segment")?;
-        }
-        self.clean = Arc::new(SavedContext::of(&self.uc)?);
-        Ok(())
     }
 
     pub fn table(&self, table: Table) -> TableRegister {
