@@ -13,6 +13,7 @@
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::debugger::elements::Space;
 use crate::debugger::range::{AddressRange, RangeSyntax};
 use crate::memory::ReadMemory;
 use std::fmt::Write;
@@ -93,6 +94,9 @@ pub(super) fn run_read(
     let size = file.metadata().map_err(failed)?.len();
     if size < range.bytes {
         return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+    }
+    if !session.is_there(Space::Virtual, range) {
+        return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
     }
     write!(out, "Reading {:x} bytes", range.bytes)?;
     let mut buffer = [0; BLOCK as usize];

@@ -33,6 +33,7 @@ use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::function::CodeRange;
 use crate::disasm::{ControlFlow, Instruction};
 use crate::report::location::{shown_line, write_head, write_instruction};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -106,6 +107,7 @@ fn write_blocks(
     out: &mut dyn Write,
     blocks: &[CodeRange],
 ) -> Result<(), ExecuteError> {
+    let starts: BTreeSet<Va> = blocks.iter().map(|block| block.start).collect();
     for (number, block) in blocks.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
@@ -120,7 +122,7 @@ fn write_blocks(
                 ControlFlow::Branch(target) => Some(target),
                 _ => None,
             };
-            let shown = target.is_some_and(|at| blocks.iter().any(|block| block.start == at));
+            let shown = target.is_some_and(|at| starts.contains(&at));
             let branch = if shown { "  Branch" } else { "" };
             writeln!(out, "{}{branch}", line.trim_end_matches('\n'))?;
         }

@@ -57,7 +57,14 @@ fn follow(
     instruction: &dyn Fn(Va) -> Instruction,
     distance: &dyn Fn(Va) -> Option<i32>,
 ) -> FunctionFlow {
-    let within = |at: Va| parts.iter().position(|one| one.start <= at && at < one.end);
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|number| parts[*number].start);
+    let within = |at: Va| {
+        let behind = order.partition_point(|number| parts[*number].start <= at);
+        let number = *order.get(behind.checked_sub(1)?)?;
+        (at < parts[number].end).then_some(number)
+    };
+    let mut room = INSTRUCTIONS;
     let mut found: BTreeMap<Va, Instruction> = BTreeMap::new();
     // Where blocks begin.
     let mut begins = BTreeSet::new();
@@ -83,7 +90,11 @@ fn follow(
                 ControlFlow::Branch(target) => targets.extend([target, next]),
                 ControlFlow::Jump(Some(target)) => targets.push(target),
                 ControlFlow::Jump(None) => match table_targets(&found, at, distance, &within) {
-                    Some(more) => targets.extend(more),
+                    Some(more) if more.len() <= room => {
+                        room -= more.len();
+                        targets.extend(more);
+                    }
+                    Some(_) => complete = false,
                     None => followed = false,
                 },
                 ControlFlow::End => {}
@@ -110,11 +121,13 @@ fn follow(
     FunctionFlow { blocks, complete }
 }
 
-/// Whether there is more than padding between the blocks in a part.
+/// Whether there is more than padding between the blocks, which are sorted, in a part.
 fn misses(part: CodeRange, blocks: &[CodeRange], instruction: &dyn Fn(Va) -> Instruction) -> bool {
     let mut at = part.start;
     while at < part.end {
-        if let Some(block) = blocks.iter().find(|one| one.start <= at && at < one.end) {
+        let behind = blocks.partition_point(|one| one.start <= at);
+        let block = behind.checked_sub(1).and_then(|last| blocks.get(last));
+        if let Some(block) = block.filter(|one| at < one.end) {
             at = block.end;
             continue;
         }
@@ -221,6 +234,16 @@ mod tests {
         // without a table, and code that may be reached by it; without such code
         assert!(!flow_of(&[0xff, 0xe1, 0x90, 0xc3], &[(0, 4)]).complete);
         assert!(flow_of(&[0xff, 0xe1, 0x90, 0xcc], &[(0, 4)]).complete);
+    }
+
+    /// With steps that grow by the square of the blocks this would not end.
+    #[test]
+    fn many_blocks_are_many_steps_and_no_more() {
+        let mut code = [0xeb, 0].repeat(0x2_0000);
+        code.extend([0xff, 0xe1]);
+        let flow = flow_of(&code, &[(0, code.len() as u64)]);
+        assert_eq!(flow.blocks.len(), 0x2_0001);
+        assert!(flow.complete);
     }
 
     proptest! {
