@@ -32,7 +32,6 @@ pub(super) const GATE: RingGate = RingGate {
     user_page: Va(0xfffff7ff_fff00000),
     kernel_page: Va(0xfffff7ff_fff01000),
     selector: 0x70,
-    stack_selector: 0x18,
     data_selectors: super::processor::DATA_SELECTORS,
 };
 

@@ -3,7 +3,8 @@
 //! Unicorn executes `sysretq` and `iretq`, but not `syscall`: it only calls a hook. The hook sends
 //! the processor through a call gate instead, which raises the privilege level as the real
 //! instruction does; a few instructions behind the gate restore what a call gate changes and
-//! `syscall` does not. The same two pages let the machine enter ring 0 or ring 3 from outside.
+//! `syscall` does not, but for SS, which is zero: to load it would make a request longer by a third. The
+//! same two pages let the machine enter ring 0 or ring 3 from outside.
 
 use super::exit::Exit;
 use super::paging::PAGE_SIZE;
@@ -18,8 +19,6 @@ pub struct RingGate {
     pub kernel_page: Va,
     /// The selector of the call gate in the GDT; its descriptor takes 16 bytes.
     pub selector: u16,
-    /// What `syscall` has in SS.
-    pub stack_selector: u16,
     /// What DS, ES, FS and GS have from the start on.
     pub data_selectors: [u16; 4],
 }
@@ -30,8 +29,6 @@ const BEHIND_GATE: usize = 0;
 const IRET: usize = 0x20;
 /// Offset of a `hlt`.
 const HALT: usize = 0x30;
-/// Offset of the selector for SS.
-const STACK_SELECTOR: usize = 0x38;
 /// Offset of the code that loads the data segments. The engine's own way of setting DS and ES leaves their
 /// descriptors out, so that the first way into ring 3 makes them zero.
 const SEGMENTS: usize = 0x40;
@@ -56,7 +53,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, data_selectors: [0; 4] };
     /// assert_eq!(gate.user_code()[..2], [0xff, 0x1d]);
     /// ```
     pub fn user_code(&self) -> Vec<u8> {
@@ -72,25 +69,20 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, data_selectors: [0; 4] };
     /// assert_eq!(gate.kernel_code()[..3], [0x48, 0x8b, 0x64]);
     /// ```
     pub fn kernel_code(&self) -> Vec<u8> {
         let mut code = vec![
             0x48, 0x8b, 0x64, 0x24,
             0x10, // mov rsp, [rsp+10h]: syscall keeps the user's stack
-            0x8e,
-            0x15, // mov ss, word ptr [rip+…]: the call leaves the selector 0, syscall does not
+            0xff, 0x25, // jmp qword ptr [rip+…]
         ];
-        put_distance(&mut code, STACK_SELECTOR);
-        code.extend([0xff, 0x25]); // jmp qword ptr [rip+…]
         put_distance(&mut code, ENTRY);
         code.resize(IRET, 0xcc);
         code.extend([0x48, 0xcf]);
         code.resize(HALT, 0xcc);
         code.push(0xf4);
-        code.resize(STACK_SELECTOR, 0xcc);
-        code.extend(self.stack_selector.to_le_bytes());
         code.resize(SEGMENTS, 0xcc);
         // mov ds, es, fs and gs, word ptr [rip+…]
         for (number, operand) in [0x1d, 0x05, 0x25, 0x2d].into_iter().enumerate() {
@@ -107,7 +99,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, data_selectors: [0; 4] };
     /// assert_eq!(gate.descriptor(0x10), [0x0000_ec00_0010_2000, 0]);
     /// ```
     pub fn descriptor(&self, kernel_code_selector: u16) -> [u64; 2] {
@@ -123,7 +115,7 @@ impl RingGate {
     ///
     /// ```
     /// use poolhit::{address::Va, machine::RingGate};
-    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, stack_selector: 0x18, data_selectors: [0; 4] };
+    /// let gate = RingGate { user_page: Va(0x1000), kernel_page: Va(0x2000), selector: 0x70, data_selectors: [0; 4] };
     /// assert_eq!(gate.data_page(), Va(0x3000));
     /// ```
     pub fn data_page(&self) -> Va {

@@ -40,7 +40,6 @@ pub const GATE: RingGate = RingGate {
     user_page: Va(0xfffff800_00400000),
     kernel_page: Va(0xfffff800_00401000),
     selector: 0x70,
-    stack_selector: 0x18,
     data_selectors: [0; 4],
 };
 

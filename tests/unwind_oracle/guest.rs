@@ -145,7 +145,7 @@ impl Guest {
         let [gate, entry, exit] = [0, 1, 2].map(|number| oracle.exempt[number].count);
         // What each system call has of them, at most.
         assert!(
-            gate <= 4 * exit + 16 && entry <= 8 * exit + 8,
+            gate <= 3 * exit + 12 && entry <= 8 * exit + 8,
             "{:?}",
             oracle.exempt
         );
