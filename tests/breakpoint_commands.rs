@@ -124,10 +124,9 @@ fn breakpoints_wait_inside_each_other() {
 #[test]
 fn what_does_not_come_to_its_end_is_told() {
     for (first, second) in [
-        // a breakpoint stops, or goes on freely, or at the very place
+        // a breakpoint stops, or goes on freely
         ("gu; ? 222; gc", "bp /1 nt!IopXxxControlFile"),
         ("gu; ? 222; gc", "bp /1 nt!IopXxxControlFile \"bc *; g\""),
-        ("bp /1 @$ra \\\"bc *; g\\\"; gu; ? 222; gc", ".echo"),
         // and the lines of a block around it
         (".if (1) { gu; ? 222 }; ? 222", "bp /1 nt!IopXxxControlFile"),
     ] {
@@ -155,4 +154,64 @@ fn waiting_has_a_limit() {
     assert_eq!(twos(&text), 0, "{text}");
     let told = text.matches(SKIPPED).count();
     assert_eq!(told, depth.div_ceil(65), "of {depth}");
+}
+
+/// The other lines of a script are lines behind a motion, too: comments end with them, and so do errors.
+#[test]
+fn lines_of_a_script_wait_as_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("lines.txt");
+    let lines = "gu\n* a comment; of one line\n? 222\nnonsense\n$$ another\n? 222; * and one\n? 222\ngc\n? 111\n";
+    std::fs::write(&script, lines).unwrap();
+    for way in ["$<", "$$<"] {
+        let mut session = session();
+        let commands = format!("bp /1 nt!NtClose \"{way}{}\"; g", script.display());
+        let text = session.execute(&commands).unwrap();
+        assert_eq!(twos(&text), 3, "{way}: {text}");
+        assert_eq!(
+            text.matches("Syntax error in 'nonsense'").count(),
+            1,
+            "{text}"
+        );
+        assert_eq!(text.matches("kd> ? 222").count(), 3, "{text}");
+        assert!(!text.contains("= 00000000`00000111"), "{text}");
+        assert_eq!(text.matches(SKIPPED).count(), 1, "{text}");
+    }
+}
+
+/// A breakpoint where a motion ends does not keep the commands that wait from being executed.
+#[test]
+fn breakpoints_where_a_motion_ends() {
+    let mut session = session();
+    session
+        .execute("g nt!NtDeviceIoControlFile; r $t1 = poi(@rsp)")
+        .unwrap();
+    let all = "bp @$t1 \"r $t2 = @$t2 + 1; gc\"; bp nt!NtDeviceIoControlFile \"gu; r $t3 = @$t3 + 1; gc\"; g";
+    let text = session.execute(all).unwrap();
+    assert!(!text.contains(SKIPPED), "{text}");
+    let [returns, waited] = ["$t2", "$t3"].map(|name| session.value_of(name).unwrap());
+    assert!(waited > 3, "{waited}");
+    // all system calls return there
+    assert!(returns > waited, "{returns}, {waited}");
+    // nor does one that goes on freely
+    let mut session = self::session();
+    let all = "bp /1 nt!NtClose \"bp /1 @$ra \\\"g\\\"; gu; ? 222; gc\"; g";
+    let text = session.execute(all).unwrap();
+    assert_eq!(twos(&text), 1, "{text}");
+    // one without commands stops the guest, behind the commands
+    let mut session = self::session();
+    let all = "bp nt!NtClose \"p; ? 222; gc\"; r $t1 = nt!NtClose + 1; bp @$t1; g";
+    let text = session.execute(all).unwrap();
+    assert_eq!(twos(&text), 1, "{text}");
+    let stop = session.last_stop().unwrap();
+    assert_eq!(stop.reason, StopReason::Breakpoint { number: 1 });
+}
+
+#[test]
+fn turns_of_loops_that_are_not_executed_are_told() {
+    let mut session = session();
+    let all = "bp /1 nt!NtClose \".for (r $t0=0; @$t0<3; r $t0=@$t0+1) { p; ? 222 }; ? 111\"; g";
+    let text = session.execute(all).unwrap();
+    assert_eq!(twos(&text), 1, "{text}");
+    assert_eq!(text.matches(SKIPPED).count(), 1, "{text}");
 }

@@ -390,3 +390,43 @@ proptest! {
         }
     }
 }
+
+/// What is written to a file and read from it again is the same; what fails changes neither.
+#[test]
+fn memory_goes_into_files_and_back() {
+    let mut session = Session::new(Lab::builder().build().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("memory.bin");
+    let name = path.display();
+    let mut before = vec![0; 0x1801];
+    let start = session.resolve("nt").unwrap();
+    session.lab().machine().read(start, &mut before).unwrap();
+    session
+        .execute(&format!(".writemem {name} nt l1801"))
+        .unwrap();
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let changed: Vec<u8> = before.iter().map(|byte| !byte).collect();
+    fs::write(&path, &changed).unwrap();
+    session
+        .execute(&format!(".readmem {name} nt!PoolHitTag l4"))
+        .unwrap();
+    let mut tag = [0; 4];
+    let at = session.resolve("nt!PoolHitTag").unwrap();
+    session.lab().machine().read(at, &mut tag).unwrap();
+    assert_eq!(tag, changed[..4]);
+    let digest = session.digest();
+    let end = session.modules().by_name("nt").unwrap().end();
+    let last = end.wrapping_sub(0x1000);
+    for line in [
+        format!(".readmem {name} {last} l1801"),
+        format!(".readmem {name} nt l1802"),
+        format!(".readmem {name} 0 l4"),
+        format!(".writemem {name} 0 l4"),
+        format!(".writemem {name} nt L?10000001"),
+        format!(".readmem {} nt l4", folder.path().display()),
+    ] {
+        session.execute(&line).unwrap_err();
+        assert_eq!(session.digest(), digest, "{line}");
+        assert_eq!(fs::read(&path).unwrap(), changed, "{line}");
+    }
+}

@@ -45,6 +45,7 @@ use crate::debugger::state::register_mask;
 use crate::debugger::{Session, StackFrame};
 use crate::guest::BugCheck;
 use crate::report::exception;
+use crate::report::location::shown_line;
 use crate::report::registers::write_registers;
 use crate::report::stack_columns::{StackColumns, write_rows};
 use std::fmt::{self, Write};
@@ -289,7 +290,11 @@ fn status_text(code: u32) -> Option<&'static str> {
 fn write_place(session: &Session, out: &mut dyn Write, name: &str, at: Va) -> fmt::Result {
     writeln!(out, "{name}: ")?;
     if let Some(near) = session.modules().nearest(at) {
-        writeln!(out, "{}", without_prefix(&near.to_string()))?;
+        let near = without_prefix(&near.to_string());
+        match shown_line(session, at) {
+            Some(line) => writeln!(out, "{near} [{line}]")?,
+            None => writeln!(out, "{near}")?,
+        }
     }
     writeln!(out, "{}\n", session.instruction(at))
 }

@@ -23,9 +23,6 @@ pub(super) fn find<'s>(session: &'s Session, name: &str) -> Option<LocalVariable
         return None;
     }
     let variable = session.variable_named(name)?;
-    if variable.name != name {
-        return None;
-    }
     let ty = variable.ty.c_name();
     Some(match variable.location {
         None => LocalVariable {

@@ -43,12 +43,12 @@ use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::guest::objects::{ListEnd, OBJECT_LIMIT};
 use crate::report::objects::write_damage;
-use crate::report::typed::write_type;
+use crate::report::typed::{LINE_LIMIT, ListingError, write_type};
 use crate::symbols::types::{Shape, Type};
 use crate::symbols::wildcard::has_wildcard;
 use crate::symbols::{Module, Modules};
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 pub(super) fn run(
     session: &mut Session,
@@ -66,7 +66,7 @@ pub(super) fn run(
     if has_wildcard(name) {
         return list_names(session, name, &request, out);
     }
-    if !request.is_name
+    if !request.types_only
         && let Some(local) = display_local::find(session, name)
     {
         let Some((ty, at)) = local.listed else {
@@ -75,7 +75,14 @@ pub(super) fn run(
             return Ok(Flow::Stay);
         };
         request.next_rest(session, arguments, ty)?;
+        if request.types_only {
+            return Err(ExecuteError::NoSuchType(name.to_string()));
+        }
         out.write_str(&local.head)?;
+        let at = request.address.unwrap_or(at);
+        if let Some(path) = &request.link {
+            return list_elements(session, ty, path, at, &request, out);
+        }
         write_type(out, session, ty, Some(at), &request.options)?;
         return Ok(Flow::Stay);
     }
@@ -95,7 +102,8 @@ pub(super) fn run(
         return Err(ExecuteError::NoSuchType(name.to_string()));
     };
     request.next_rest(session, arguments, target.ty)?;
-    if request.types_only && target.at.is_some() {
+    let other_size = |size| target.ty.size().ok() != Some(size);
+    if request.types_only && target.at.is_some() || request.size.is_some_and(other_size) {
         return Err(ExecuteError::NoSuchType(name.to_string()));
     }
     if !name.contains('!') {
@@ -106,7 +114,7 @@ pub(super) fn run(
         Some(_) if at.is_none() => Err(arguments.error(CommandErrorKind::Syntax).into()),
         Some(path) => list_elements(
             session,
-            &target,
+            target.ty,
             path,
             at.unwrap_or_default(),
             &request,
@@ -122,21 +130,26 @@ pub(super) fn run(
 /// The elements of a list, each below a line that says where it is.
 fn list_elements(
     session: &Session,
-    target: &Target<'_>,
+    ty: Type<'_>,
     path: &str,
     first: Va,
     request: &Request,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let link = link_at(target.ty, path)?.ok_or_else(|| ExecuteError::NoLink(path.to_string()))?;
+    let link = link_at(ty, path)?.ok_or_else(|| ExecuteError::NoLink(path.to_string()))?;
     let mut seen = BTreeSet::new();
-    let mut at = first;
+    let (mut at, mut lines) = (first, 0);
     while seen.len() < OBJECT_LIMIT && seen.insert(at) {
         writeln!(
             out,
             "{path} at 0x{at}\n---------------------------------------------"
         )?;
-        write_type(out, session, target.ty, Some(at), &request.options)?;
+        let mut counted = Counted { out, lines: 0 };
+        write_type(&mut counted, session, ty, Some(at), &request.options)?;
+        lines += counted.lines;
+        if lines > LINE_LIMIT {
+            return Err(ListingError::TooLong.into());
+        }
         writeln!(out)?;
         match link.next(session, at) {
             Ok(Some(next)) => at = next,
@@ -154,6 +167,19 @@ fn list_elements(
     };
     write_damage(out, end, "")?;
     Ok(Flow::Stay)
+}
+
+/// An output that counts lines.
+struct Counted<'w> {
+    out: &'w mut dyn Write,
+    lines: usize,
+}
+
+impl Write for Counted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.lines += text.bytes().filter(|byte| *byte == b'\n').count();
+        self.out.write_str(text)
+    }
 }
 
 /// What is to be listed.

@@ -135,7 +135,15 @@ impl Request {
             }
             ahead.next_word();
         }
-        found
+        // What is no address at all was to be a member.
+        let is_name = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_.*[]".contains(c));
+        match found {
+            Err(ExecuteError::Argument(_)) if is_name => Err(ExecuteError::NoSuchField),
+            found => found,
+        }
     }
 
     /// Reads an address: up to an option, which an expression would take for a subtraction.

@@ -69,6 +69,12 @@ pub enum ExecuteError {
         /// The first place that is not shown.
         at: Va,
     },
+    /// There is no code where a function was to be disassembled.
+    #[error("No code found, aborting")]
+    NoCode,
+    /// A type has no members of these names.
+    #[error("Cannot find specified field members.")]
+    NoSuchField,
     /// No module has a type or variable of this name.
     #[error("Symbol {0} not found.")]
     NoSuchType(String),

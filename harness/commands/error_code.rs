@@ -34,7 +34,9 @@ pub(super) fn run(
         return Err(arguments.error(CommandErrorKind::Range).into());
     }
     let code = value as u32;
+    // FACILITY_WIN32 with the bit of a failure
     let (kind, name) = match flag == 1 || code >> 31 == 1 {
+        _ if code >> 16 == 0x8007 && flag == 0 => ("HRESULT", Win32Error(code & 0xffff).name()),
         true => ("NTSTATUS", NtStatus(code).name()),
         false => ("Win32", Win32Error(code).name()),
     };

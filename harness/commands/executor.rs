@@ -4,13 +4,16 @@
 //! Whatever a line executes again and again takes some of the budget of a run, so that it has an end; a
 //! break-in ends it sooner.
 
+use super::script_file;
 use super::{ExecuteError, Flow, absent_command, find, name_length};
 use crate::debugger::command_line::{LineTooLong, MAX_LINE_LENGTH, next_command};
+use crate::debugger::control::Behind;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::log::Log;
 use crate::debugger::scripting::{COMMAND_WORK, MAX_BLOCK_DEPTH};
 use crate::debugger::target_text::printable;
 use crate::debugger::{Session, StopReason};
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -214,10 +217,11 @@ impl Session {
     /// go on.
     pub(super) fn execute_at_breakpoint(
         &mut self,
-        line: &str,
+        commands: Vec<Behind>,
         out: &mut dyn Write,
     ) -> Result<Flow, ExecuteError> {
         self.control.behind.clear();
+        self.control.leaves_loop = false;
         let scripting = &mut self.state.scripting;
         let before = (
             scripting.base,
@@ -231,7 +235,7 @@ impl Session {
             scripting.catches,
             scripting.at_breakpoint,
         ) = (scripting.depth, 0, 0, true);
-        let flow = self.run_block(line, out);
+        let flow = self.execute_pieces(commands, out);
         let scripting = &mut self.state.scripting;
         (
             scripting.base,
@@ -240,6 +244,27 @@ impl Session {
             scripting.at_breakpoint,
         ) = before;
         flow
+    }
+
+    fn execute_pieces(
+        &mut self,
+        pieces: Vec<Behind>,
+        out: &mut dyn Write,
+    ) -> Result<Flow, ExecuteError> {
+        let mut pieces = pieces.into_iter();
+        while let Some(piece) = pieces.next() {
+            let flow = match piece {
+                Behind::Commands(text) => self.run_block(&text, out)?,
+                Behind::Lines(text) => script_file::run_lines(self, &text, out)?,
+            };
+            if flow == Flow::Go {
+                self.control.behind.extend(pieces.by_ref());
+            }
+            if flow != Flow::Stay {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Stay)
     }
 
     /// Executes commands whose output is not shown, and gives it.
@@ -269,6 +294,7 @@ impl Session {
     }
 
     fn execute_one(&mut self, command: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+        let command = &*without_extension(command);
         let mut cursor = Cursor::new(command);
         let name = &command[..name_length(command)];
         if let Some(sentence) = absent_command(command) {
@@ -286,5 +312,19 @@ impl Session {
                 Err(cursor.error(CommandErrorKind::Syntax).into())
             }
         }
+    }
+}
+
+/// `!kdexts.process 0 0` as `!process 0 0`: of the extensions whose commands are here, the name is left out.
+fn without_extension(command: &str) -> Cow<'_, str> {
+    const KNOWN: [&str; 4] = ["kdexts", "kext", "ext", "exts"];
+    let parts = command
+        .strip_prefix('!')
+        .and_then(|rest| rest.split_once('.'));
+    match parts {
+        Some((module, rest)) if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(module)) => {
+            format!("!{rest}").into()
+        }
+        _ => command.into(),
     }
 }

@@ -52,11 +52,11 @@ pub(super) fn run(
         )?;
         let current = session.control.frame;
         if let Some(frame) = frames.get(current) {
-            write_row(out, current, frame)?;
+            write_row(session, out, current, frame)?;
         }
         return Ok(Flow::Stay);
     };
-    write_row(out, number, &frame)?;
+    write_row(session, out, number, &frame)?;
     let before = session.control.context.replace(frame.registers);
     let was_set = std::mem::take(&mut session.control.context_is_set);
     if shows {
@@ -75,8 +75,21 @@ pub(super) fn run(
     Ok(Flow::Stay)
 }
 
-fn write_row(out: &mut dyn Write, number: usize, frame: &StackFrame) -> std::fmt::Result {
+/// As `kn` has it, with the source line if lines are on: so in the lab "Debug Drivers - Step by Step Lab (Sysvad)".
+fn write_row(
+    session: &Session,
+    out: &mut dyn Write,
+    number: usize,
+    frame: &StackFrame,
+) -> std::fmt::Result {
     let site = &frame.site;
     let (stack, return_address) = (site.child_sp, site.return_address);
-    writeln!(out, "{number:02x} {stack} {return_address} {site}")
+    write!(out, "{number:02x} {stack} {return_address} {site}")?;
+    let line = session
+        .source_line(site.code())
+        .filter(|_| session.shows_source_lines());
+    match line {
+        Some(line) => writeln!(out, " [{line}]"),
+        None => writeln!(out),
+    }
 }

@@ -3,7 +3,8 @@
 //! "Any command that resumes program execution after a breakpoint (such as g or t) ends the execution of the
 //! command list" ("bs (Update Breakpoint Command)"); but people write `bp ADDRESS "gu; r rax; gc"`, and their logs
 //! have what is behind the `gu`. So it is with commands that end by themselves (`gu`, `p`, `pt`, `g ADDRESS` …):
-//! what is behind is executed at their end, and `gc` there goes on as the guest did before the breakpoint. If the
+//! what is behind is executed at their end, and `gc` there goes on as the guest did before the breakpoint. At a
+//! breakpoint there its commands come first; one without commands stops the guest behind them. If the
 //! guest stops elsewhere first, or goes on otherwise, they are skipped with the words that the debugger has for
 //! it, as logs quote it. It is not known from any source when exactly it says them.
 
@@ -11,7 +12,7 @@ use super::registers;
 use super::step;
 use super::{ExecuteError, Flow};
 use crate::debugger::command_line::next_command;
-use crate::debugger::control::Motion;
+use crate::debugger::control::{Behind, Motion};
 use crate::debugger::cursor::Cursor;
 use crate::debugger::{Session, Stop, StopReason};
 use crate::report::location::write_location;
@@ -28,7 +29,7 @@ const MOST_WAITING: usize = 64;
 /// Commands that wait for a motion to end.
 struct Waiting {
     /// What is behind the command that lets the guest go on.
-    commands: String,
+    commands: Vec<Behind>,
     /// The breakpoint whose commands they are.
     breakpoint: Option<usize>,
     /// How the guest went on before.
@@ -46,21 +47,24 @@ struct GoingOn {
 
 impl GoingOn {
     /// The commands to execute where the motion ends, and the breakpoint whose they are.
-    fn take_commands(&mut self) -> (String, Option<usize>) {
-        let mut commands = self.motion.command().to_string();
+    fn take_commands(&mut self) -> (Vec<Behind>, Option<usize>) {
+        let mut commands = pieces(self.motion.command());
         let Some(waiting) = self.waiting.last_mut() else {
             return (commands, None);
         };
-        if !commands.is_empty() {
-            commands.push(';');
-        }
-        commands.push_str(&std::mem::take(&mut waiting.commands));
+        commands.append(&mut waiting.commands);
         (commands, waiting.breakpoint)
     }
 
     /// Goes on by `next`; `behind` is what stands behind the command that says so. `at_end` says that it is one
     /// of those of the motion's end, and not of something on its way.
-    fn change(&mut self, next: Motion, behind: String, breakpoint: Option<usize>, at_end: bool) {
+    fn change(
+        &mut self,
+        next: Motion,
+        behind: Vec<Behind>,
+        breakpoint: Option<usize>,
+        at_end: bool,
+    ) {
         let before = match at_end {
             true => self.waiting.pop().map(|waiting| waiting.before),
             false => None,
@@ -140,7 +144,7 @@ impl Session {
                     self.report(&stop, out)?;
                 }
                 if !event.command.is_empty() {
-                    match self.execute_at_breakpoint(&event.command, out)? {
+                    match self.execute_at_breakpoint(pieces(&event.command), out)? {
                         Flow::Quit => return Ok(Flow::Quit),
                         Flow::Go => {
                             self.change_motion(going, None, false, out)?;
@@ -159,33 +163,50 @@ impl Session {
                 step::show(self, &going.motion, &stop, out)?;
                 continue;
             }
-            let at_end = stop.reason == StopReason::Step;
-            let (command, number) = match stop.reason {
+            let waits = !going.waiting.is_empty();
+            let mut at_end = stop.reason == StopReason::Step || self.control.stepped_onto && waits;
+            let (mut commands, mut number) = match stop.reason {
                 StopReason::Breakpoint { number } if !self.control.stepped_onto => {
-                    (self.breakpoint_commands(number)?, Some(number))
+                    (pieces(&self.breakpoint_commands(number)?), Some(number))
                 }
                 _ if at_end => going.take_commands(),
                 _ => return self.stay(going, &stop, out),
             };
-            if command.is_empty() {
+            if commands.is_empty() {
                 return self.stay(going, &stop, out);
             }
-            let flow = self.execute_at_breakpoint(&command, out);
-            match flow.map_err(|error| match number {
-                Some(number) => error.at_breakpoint(number, self, stop.address),
-                None => error,
-            })? {
-                Flow::Go => {
-                    self.charge_stop();
-                    self.change_motion(going, number, at_end, out)?;
+            // A breakpoint where the motion ends: its commands come first.
+            let arrives = waits && !at_end && self.arrives(&going.motion);
+            loop {
+                let flow = self.execute_at_breakpoint(commands, out);
+                match flow.map_err(|error| match number {
+                    Some(number) => error.at_breakpoint(number, self, stop.address),
+                    None => error,
+                })? {
+                    Flow::Go => {}
+                    Flow::Quit => return Ok(Flow::Quit),
+                    _ => {
+                        write_skipped(going, out)?;
+                        write_location(out, self, stop.address)?;
+                        return Ok(Flow::Stay);
+                    }
                 }
-                Flow::Quit => return Ok(Flow::Quit),
-                _ => {
-                    write_skipped(going, out)?;
-                    write_location(out, self, stop.address)?;
-                    return Ok(Flow::Stay);
+                // Commands that waited for a step go on, but for a breakpoint at the step's end.
+                if self.control.stepped_onto && self.stops_here(&stop) {
+                    self.control.next = None;
+                    return self.stay(going, &stop, out);
                 }
+                self.charge_stop();
+                let goes = !self.control.next.as_ref().is_some_and(Motion::ends);
+                if at_end || !arrives || !goes {
+                    break;
+                }
+                going.skips |= !std::mem::take(&mut self.control.behind).is_empty();
+                self.control.next = None;
+                (commands, number) = going.take_commands();
+                at_end = true;
             }
+            self.change_motion(going, number, at_end, out)?;
         }
     }
 
@@ -199,6 +220,7 @@ impl Session {
     ) -> Result<(), ExecuteError> {
         let next = self.control.next.take().unwrap_or_default();
         let behind = std::mem::take(&mut self.control.behind);
+        going.skips |= std::mem::take(&mut self.control.leaves_loop);
         going.change(next, behind, breakpoint, at_end);
         if std::mem::take(&mut going.skips) {
             writeln!(out, "{SKIPPED}")?;
@@ -220,14 +242,24 @@ impl Session {
     /// Keeps what stands behind a command that lets the guest go on, among the commands of a breakpoint. What
     /// is behind the blocks around the command comes behind that.
     pub(super) fn keep_behind(&mut self, behind: &str) {
-        if next_command(behind).is_none() {
-            return;
+        self.control.behind.extend(pieces(behind));
+    }
+
+    /// Keeps the lines of a script file behind one that lets the guest go on.
+    pub(super) fn keep_lines(&mut self, behind: &str) {
+        if !behind.trim().is_empty() {
+            let lines = Behind::Lines(behind.to_string());
+            self.control.behind.push(lines);
         }
-        let kept = &mut self.control.behind;
-        if !kept.is_empty() {
-            kept.push(';');
-        }
-        kept.push_str(behind);
+    }
+
+    /// Whether the breakpoint that has stopped the guest has no commands.
+    fn stops_here(&self, stop: &Stop) -> bool {
+        let StopReason::Breakpoint { number } = stop.reason else {
+            return false;
+        };
+        let found = self.breakpoints().get(number);
+        found.is_some_and(|one| one.command.trim().is_empty())
     }
 
     /// The commands of a breakpoint that has stopped the guest; one that does so once is gone then.
@@ -259,6 +291,12 @@ impl Session {
         write_stop(out, self, stop)?;
         Ok(Flow::Stay)
     }
+}
+
+/// A text's commands, if it has any.
+fn pieces(text: &str) -> Vec<Behind> {
+    let commands = next_command(text).map(|_| Behind::Commands(text.to_string()));
+    commands.into_iter().collect()
 }
 
 /// Says that commands which wait are not executed, if there are any.

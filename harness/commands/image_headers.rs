@@ -249,10 +249,23 @@ pub(super) fn run_module(
         out,
         "     Image Type: MEMORY   - Image read successfully from loaded memory."
     )?;
-    match module.symbol_source() {
-        SymbolSource::Pdb => writeln!(out, "    Symbol Type: PDB")?,
-        SymbolSource::Export => writeln!(out, "    Symbol Type: EXPORT   - PDB not found")?,
-        _ => writeln!(out, "    Symbol Type: NONE     - PDB not found")?,
-    }
+    let report = match module.symbol_source() {
+        SymbolSource::None => "NONE     - PDB not found",
+        SymbolSource::Export => "EXPORT   - PDB not found",
+        SymbolSource::Pdb | SymbolSource::PrivatePdb => {
+            "PDB      - Symbols loaded successfully from symbol search path."
+        }
+    };
+    writeln!(out, "    Symbol Type: {report}")?;
+    let kind = match module.symbol_source() {
+        SymbolSource::Pdb => "public symbols ",
+        SymbolSource::PrivatePdb => "private symbols & lines",
+        SymbolSource::None | SymbolSource::Export => return Ok(Flow::Stay),
+    };
+    let pdb = module.image().and_then(|image| image.pdb_reference());
+    let file = pdb.map_or("", |pdb| pdb.base_name());
+    writeln!(out, "                 {file}")?;
+    writeln!(out, "    Load Report: {kind}, not source indexed ")?;
+    writeln!(out, "                 {file}")?;
     Ok(Flow::Stay)
 }

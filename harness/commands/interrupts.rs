@@ -23,7 +23,10 @@ pub(super) fn run(
     arguments: &mut Cursor<'_>,
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
-    let all = arguments.eat("-a");
+    let all = arguments.rest().split_whitespace().next() == Some("-a");
+    if all {
+        arguments.next_word();
+    }
     let vector = match arguments.at_end() {
         true => None,
         false => Some(arguments.next_expression(session)?),

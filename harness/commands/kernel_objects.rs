@@ -1,4 +1,4 @@
-//! The commands that show objects of the guest's kernel.
+//! Commands of Windows' debuggers' extensions for kernels, images and errors, and those for memory in files.
 
 use super::{
     Run, driver_objects, environment, error_code, handles, image_headers, interrupts,

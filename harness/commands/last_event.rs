@@ -4,7 +4,7 @@
 //! (Display Recent Events)" and ".jdinfo (Use JIT_DEBUG_INFO)" the line; below it the latter has another with the
 //! time of day, which is none of the guest's. Of kernels no published line was found: the manual's have a process'
 //! and thread's numbers in front, those of `.eventlog` none. The first prompt is at the kernel's own break
-//! instruction.
+//! instruction. `Load module my.sys at …` is in sessions of `sxe ld` that were published (KMDF Hello World, HEVD).
 //!
 //! ```text
 //! kd> .lastevent
@@ -41,6 +41,9 @@ pub(super) fn run(
         Some(StopReason::Engine(text)) => writeln!(out, "{text}")?,
         Some(StopReason::BreakIn | StopReason::BugCheck(_)) | None => {
             write_event(out, &StopReason::BreakInstruction)?;
+        }
+        Some(StopReason::ModuleLoad(module)) => {
+            writeln!(out, "Load module {} at {}", module.name, module.base)?
         }
         Some(reason) => write_event(out, reason)?,
     }

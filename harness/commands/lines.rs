@@ -2,10 +2,11 @@
 //! `-e` enables it, `-d` disables it, `-t` or nothing turns it over. As in the console debuggers it is disabled at
 //! first (".lines (Toggle Source Line Support)" in the debugger's manual).
 //!
-//! Enabled, `` bp `leaky.c:30` `` sets a breakpoint at a source line, and so does every other expression take
+//! `` bp `leaky.c:30` `` sets a breakpoint at a source line, and so does every other expression take
 //! `` `[[MODULE!]FILE][:LINE]` ``: FILE may be the end of the path, LINE is decimal, and where it has no code, the next
 //! that has counts ("Source Line Syntax"). Of several files with the name the first counts, and of several pieces of
-//! code the lowest.
+//! code the lowest. That expressions take lines before `-e` is as in WinDbg, which has them on at first, and not as
+//! in KD; `-d` ends it.
 //!
 //! ```text
 //! kd> .lines -e

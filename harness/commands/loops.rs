@@ -43,7 +43,10 @@ impl Session {
         Ok(match flow? {
             Flow::Stay | Flow::Continue => None,
             Flow::Break => Some(Flow::Stay),
-            flow => Some(flow),
+            flow => {
+                self.control.leaves_loop |= flow == Flow::Go;
+                Some(flow)
+            }
         })
     }
 }

@@ -1,5 +1,5 @@
 //! `.writemem FILE RANGE`: memory, written to a file; `.readmem FILE RANGE`: memory, read from a file that has at least
-//! so many bytes. At most 256 MiB, and with `L?` as much as the range says.
+//! so many bytes. At most 256 MiB, with `L?`, too: how much memory there is, the guest says.
 //!
 //! ".writemem (Write Memory to File)" and ".readmem (Read Memory from File)" in the debugger's manual; the lines are those
 //! of published sessions: "Writing f000 bytes" with a point for each 2 KiB, and "Unable to read memory at …, file is
@@ -10,17 +10,20 @@
 //! Writing 4 bytes.
 //! ```
 
+use super::fill::next_bytes;
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::elements::Space;
-use crate::debugger::range::{AddressRange, RangeSyntax};
+use crate::debugger::range::AddressRange;
 use crate::memory::ReadMemory;
 use std::fmt::Write;
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{self, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+/// Where what is written is left; the one device that may be a file here.
+const NULL: &str = "/dev/null";
 /// Bytes that are read or written at once, and for which a point is shown.
 const BLOCK: u64 = 0x800;
 
@@ -35,10 +38,17 @@ fn next_arguments(
     if name.is_empty() {
         return Err(arguments.error(CommandErrorKind::Syntax).into());
     }
-    let range = arguments.next_range(session, RangeSyntax::bytes())?;
+    let range = next_bytes(session, arguments)?;
     arguments.finish()?;
     session.check_files()?;
-    Ok((PathBuf::from(name), range))
+    let path = PathBuf::from(name);
+    // A pipe would be waited for as it is opened.
+    let is_pipe = |kind: FileType| !kind.is_file() && !kind.is_dir() && path != Path::new(NULL);
+    if path.metadata().is_ok_and(|data| is_pipe(data.file_type())) {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+        return Err(ExecuteError::Read { path, source });
+    }
+    Ok((path, range))
 }
 
 /// The range in blocks: where each begins, and its bytes.
@@ -61,6 +71,10 @@ pub(super) fn run_write(
         path: path.clone(),
         source,
     };
+    // Without any memory there is nothing to make a file of.
+    if session.lab().machine().read_u8(range.start).is_err() {
+        return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
+    }
     let mut file = File::create(&path).map_err(failed)?;
     write!(out, "Writing {:x} bytes", range.bytes)?;
     let mut buffer = [0; BLOCK as usize];

@@ -149,7 +149,12 @@ fn with_arguments(text: &str, values: &[String]) -> Result<String, AliasError> {
     Ok(replaced)
 }
 
-fn run_lines(session: &mut Session, text: &str, out: &mut dyn Write) -> Result<Flow, ExecuteError> {
+/// Executes a script file's lines, each for itself: one that fails does not end the others.
+pub(super) fn run_lines(
+    session: &mut Session,
+    text: &str,
+    out: &mut dyn Write,
+) -> Result<Flow, ExecuteError> {
     let mut rest = text;
     while !rest.is_empty() {
         let (line, behind) = rest.split_once('\n').unwrap_or((rest, ""));
@@ -164,7 +169,7 @@ fn run_lines(session: &mut Session, text: &str, out: &mut dyn Write) -> Result<F
             }
             flow => {
                 if matches!(flow, Ok(Flow::Go)) {
-                    session.keep_behind(rest);
+                    session.keep_lines(rest);
                 }
                 return flow;
             }

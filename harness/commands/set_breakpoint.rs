@@ -21,7 +21,8 @@
 //! have it: `bp ADDRESS "gu; r rax; gc"` shows what a function returns each time, and its `gc` goes on as the guest
 //! did before the breakpoint. Commands that are not executed because the guest stops elsewhere first are told by
 //! the debugger's sentence, "Some commands were skipped because …". Turns of a loop (`.for`, `.while`, `.foreach`)
-//! do not wait: one that lets the guest go on is the last. A step that ends at a breakpoint does not execute its
+//! do not wait: one that lets the guest go on is the last. The other lines of a script file (`$<`) wait as lines. A
+//! step that ends at a breakpoint does not execute its
 //! commands, and does not count as a pass.
 //!
 //! Guest memory does not show the breakpoint. A second one at the same address redefines the first.

@@ -58,7 +58,7 @@ pub(super) fn run(
     arguments.finish()?;
     let mut flow = session.function_flow(address);
     if flow.blocks.is_empty() {
-        return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
+        return Err(ExecuteError::NoCode);
     }
     if by_address {
         flow.blocks.sort_by_key(|one| one.start);

@@ -14,14 +14,20 @@ impl ExpressionContext for Session {
         // A local variable, by its address, goes before all others.
         if !name.contains('!')
             && let Some(local) = self.variable_named(name)
-            && let Some(VariableLocation::Memory { address, .. }) = local.location
         {
-            return Ok(address.0);
+            // One in a register has no address, and hides what has its name.
+            return match local.location {
+                Some(VariableLocation::Memory { address, .. }) => Ok(address.0),
+                _ => Err(SymbolError::NotFound),
+            };
         }
         resolve(self.modules(), name)
     }
 
     fn source_line(&self, text: &str) -> Result<u64, SymbolError> {
+        if self.lines_are_off {
+            return Err(SymbolError::NotFound);
+        }
         let found = address_of_source(self.modules(), text, self.registers().rip());
         found.map(|at| at.0).ok_or(SymbolError::NotFound)
     }

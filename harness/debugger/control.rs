@@ -34,6 +34,15 @@ impl Default for Motion {
     }
 }
 
+/// What stands behind a command that lets the guest go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Behind {
+    /// Commands of the same text.
+    Commands(String),
+    /// The other lines of a script file, each executed for itself.
+    Lines(String),
+}
+
 impl Motion {
     /// To one of these places.
     pub fn to(places: Vec<Place>) -> Motion {
@@ -100,7 +109,9 @@ pub(crate) struct Control {
     /// How the guest goes on at the next command that lets it.
     pub next: Option<Motion>,
     /// The commands behind the one that has said so, among those of a breakpoint.
-    pub behind: String,
+    pub behind: Vec<Behind>,
+    /// That command has ended a loop, whose other turns are not executed.
+    pub leaves_loop: bool,
     /// The registers that the debugger looks from, if not the processor's.
     pub context: Option<Registers>,
     /// They have been chosen: a trap frame's, a context record's or a frame's.

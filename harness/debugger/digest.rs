@@ -34,7 +34,10 @@ impl Session {
                 (control.context_is_partial, &control.segments),
             ),
             (control.frame, control.shows_registers, &control.going_to),
-            (control.stepped_onto, &control.next, &control.effective),
+            (
+                (control.stepped_onto, &control.next),
+                (&control.behind, control.leaves_loop, &control.effective),
+            ),
             (state.next_physical, state.extension_result, state.frames),
             (
                 (control.event_at, control.previous_event, &control.event),
@@ -43,7 +46,7 @@ impl Session {
             (
                 self.next_listing,
                 self.next_display,
-                self.source_lines,
+                (self.source_lines, self.lines_are_off),
                 self.stopped_at,
                 self.forced_break,
                 &self.last_stop,

@@ -11,8 +11,8 @@
 //!   page of `s` says that `'VUTS'` is the byte pattern `'S' 'T' 'U' 'V'`.
 //! - A symbol's value is its address. `nt!PoolHitTag` names its module, `!fade` says that it is a
 //!   symbol and no number, `@!"..."` quotes a name of any characters ("Symbol Syntax").
-//! - `` `leaky!leaky.c:30` `` is the first code of a source line ("Source Line Syntax"), while `.lines` has
-//!   them shown: of that line, or of the next one that has code. The line's number is decimal, or has
+//! - `` `leaky!leaky.c:30` `` is the first code of a source line ("Source Line Syntax"), unless `.lines -d`
+//!   has turned them off: of that line, or of the next one that has code. The line's number is decimal, or has
 //!   `0x` in front; the path may be its end only, in either case. Without a file's name it is the file of the
 //!   current instruction, without a line the file's first code. Of several files the first counts.
 //! - The name of a local variable that is in memory in the chosen frame is its address, before that of another

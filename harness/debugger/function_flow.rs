@@ -18,8 +18,8 @@ pub struct FunctionFlow {
     /// Its basic blocks: what is jumped to, or follows a jump, up to the next such place. By address, but that
     /// those of the entry's part come first.
     pub blocks: Vec<CodeRange>,
-    /// Whether all of the code could be read, and either all jumps be followed or all of the function be found:
-    /// a jump through a register may be the call of another function.
+    /// Whether all of the code could be read, and either there is no jump through a register or all of the function
+    /// was found: such a jump may be the call of another function, or one by a table that is not recognized.
     pub complete: bool,
 }
 
@@ -70,7 +70,7 @@ fn follow(
     let mut begins = BTreeSet::new();
     let mut open: Vec<Va> = parts.first().map(|one| one.start).into_iter().collect();
     begins.extend(open.iter().copied());
-    let (mut complete, mut followed) = (true, true);
+    let (mut complete, mut certain) = (true, true);
     while let Some(mut at) = open.pop() {
         while within(at).is_some() && !found.contains_key(&at) {
             let one = instruction(at);
@@ -89,14 +89,18 @@ fn follow(
                 }
                 ControlFlow::Branch(target) => targets.extend([target, next]),
                 ControlFlow::Jump(Some(target)) => targets.push(target),
-                ControlFlow::Jump(None) => match table_targets(&found, at, distance, &within) {
-                    Some(more) if more.len() <= room => {
-                        room -= more.len();
-                        targets.extend(more);
+                ControlFlow::Jump(None) => {
+                    // A table may be longer than what is in front of the jump tells.
+                    certain = false;
+                    let more = table_targets(&found, at, distance, &within).unwrap_or_default();
+                    match room.checked_sub(more.len()) {
+                        Some(left) => {
+                            room = left;
+                            targets.extend(more);
+                        }
+                        None => complete = false,
                     }
-                    Some(_) => complete = false,
-                    None => followed = false,
-                },
+                }
                 ControlFlow::End => {}
             }
             targets.retain(|target| within(*target).is_some());
@@ -116,7 +120,7 @@ fn follow(
         let flow = control_flow(*at, one.bytes());
         ended = !matches!(flow, ControlFlow::Next | ControlFlow::Call(_));
     }
-    complete &= followed || !parts.iter().any(|part| misses(*part, &blocks, instruction));
+    complete &= certain || !parts.iter().any(|part| misses(*part, &blocks, instruction));
     blocks.sort_by_key(|block| (within(block.start) != Some(0), block.start));
     FunctionFlow { blocks, complete }
 }
@@ -211,6 +215,32 @@ mod tests {
         assert_eq!(places(&flow), [(0, 4), (4, 6), (6, 7), (8, 10), (16, 19)]);
     }
 
+    /// `cmp edx,1; ja …` says nothing of ECX: the table goes on as long as it leads into the function.
+    #[test]
+    fn another_register_s_comparison_does_not_count() {
+        let mut code = vec![
+            0x83, 0xfa, 1, // cmp edx,1
+            0x77, 25, // ja 30
+            0x83, 0xe1, 3, // and ecx,3
+            0x48, 0x8d, 5, 17, 0, 0, 0, // lea rax,[32]
+            0x48, 0x85, 0xc0, // test rax,rax
+            0x48, 0x63, 0x0c, 0x88, // movsxd rcx,dword ptr [rax+rcx*4]
+            0x48, 1, 0xc1, // add rcx,rax
+            0xff, 0xe1, // jmp rcx
+            0xc3, 0xc3, 0xc3, 0xc3, // 27 to 30: ret
+        ];
+        code.resize(32, 0xcc);
+        for case in 27_i32..31 {
+            code.extend((case - 32).to_le_bytes());
+        }
+        let flow = flow_of(&code, &[(0, 31)]);
+        assert_eq!(
+            places(&flow),
+            [(0, 5), (5, 27), (27, 28), (28, 29), (29, 30), (30, 31)]
+        );
+        assert!(flow.complete);
+    }
+
     #[test]
     fn a_table_leads_to_its_cases() {
         let mut code = vec![
@@ -252,9 +282,16 @@ mod tests {
             code in proptest::collection::vec(any::<u8>(), 0..200), first in 0_u64..100, second in 100_u64..200,
         ) {
             let flow = flow_of(&code, &[(first, first + 60), (second, second + 20)]);
-            for block in &flow.blocks {
+            let mut last = None;
+            let mut blocks = flow.blocks.clone();
+            blocks.sort_by_key(|one| one.start);
+            for block in &blocks {
+                let at = block.start - AT;
                 prop_assert!(block.start < block.end);
-                prop_assert!(block.start >= AT.wrapping_add(first));
+                prop_assert!(
+                    (first..first + 60).contains(&at) || (second..second + 20).contains(&at)
+                );
+                prop_assert!(last.replace(at) != Some(at));
             }
         }
     }

@@ -220,7 +220,10 @@ impl Session {
         let as_called = CodeAddress::ReturnAddress(at.wrapping_add(1));
         let caller = |code| unwind(registers, code, machine, &images).ok();
         match (caller(as_called), caller(code)) {
-            (Some(body), Some(here)) => body.registers.rsp() - here.registers.rsp(),
+            // An epilogue of another size is none of this function's: it has lost its caller in any case.
+            (Some(body), Some(here)) if here.registers.rsp() <= body.registers.rsp() => {
+                body.registers.rsp() - here.registers.rsp()
+            }
             _ => 0,
         }
     }

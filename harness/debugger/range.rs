@@ -145,19 +145,30 @@ impl Cursor<'_> {
         context: &dyn ExpressionContext,
         default: Va,
     ) -> Result<Va, ExpressionError> {
-        match self.at_end() || self.is_count() {
+        match self.at_end() || self.is_count(context) {
             true => Ok(default),
             false => Ok(Va(self.next_expression(context)?)),
         }
     }
 
-    /// Whether a count follows in place of an address: `l4`, `L?100`, `l 10`. A symbol would begin with no digit
-    /// behind the letter.
-    fn is_count(&mut self) -> bool {
+    /// Whether a count follows in place of an address: `l4`, `La`, `L?100`, `L@$t0`, and not a symbol whose name
+    /// begins so.
+    fn is_count(&mut self, context: &dyn ExpressionContext) -> bool {
         self.peek();
-        let rest = self.rest().strip_prefix(['l', 'L']).unwrap_or_default();
-        let number = rest.trim_start_matches(['?', '-', ' ']);
-        number.starts_with(|c: char| c.is_ascii_digit())
+        let rest = self.rest();
+        if !rest.starts_with(['l', 'L']) {
+            return false;
+        }
+        let word = rest.split(|c: char| !c.is_ascii_alphanumeric() && !"_$!?".contains(c));
+        if word
+            .clone()
+            .next()
+            .is_some_and(|word| context.symbol(word).is_ok())
+        {
+            return false;
+        }
+        let mut count = Cursor::new(rest[1..].trim_start_matches(['?', '-']));
+        count.next_expression(context).is_ok()
     }
 
     /// Reads what follows the `L`.

@@ -105,6 +105,8 @@ pub struct Session {
     pub(crate) next_display: Option<Va>,
     /// Whether stacks are listed with source lines.
     pub(super) source_lines: bool,
+    /// They have been turned off: expressions do not take them either.
+    pub(super) lines_are_off: bool,
     /// What stands for the break-in key in a transcript, to be shown when it takes effect.
     pub(crate) break_in_echo: Option<&'static str>,
     /// Who is told of a run under way.
@@ -149,6 +151,7 @@ impl Session {
             next_listing: None,
             next_display: None,
             source_lines: false,
+            lines_are_off: false,
             break_in_echo: None,
             progress: Progressing::default(),
             requests: RequestQueue::default(),

@@ -20,8 +20,8 @@ impl Session {
         self.modules.line_of(code)
     }
 
-    /// Has `k`, `u`, `uf`, `ub`, `bl` and `ln` show source lines, or not: what `.lines` does. At first
-    /// they do not, as in KD without `-lines`; expressions take lines in any case, as in WinDbg, which has them on.
+    /// Has `k`, `u`, `uf`, `ub`, `bl` and `ln` show source lines, or not: what `.lines` does. At first they do not, as
+    /// in KD without `-lines`; expressions take lines from the start on, and no longer once this has said `false`.
     /// [`Session::stack`] never looks them up: [`CallStack::with_lines`](super::CallStack::with_lines) does.
     ///
     /// ```
@@ -33,6 +33,7 @@ impl Session {
     /// ```
     pub fn show_source_lines(&mut self, shown: bool) {
         self.source_lines = shown;
+        self.lines_are_off = !shown;
     }
 
     /// Whether `k` and the others show source lines.

@@ -350,6 +350,22 @@ impl Session {
         exit
     }
 
+    /// Whether the guest stands where a motion ends.
+    pub(crate) fn arrives(&self, motion: &Motion) -> bool {
+        matches!(motion, Motion::Go { places } if self.is_at(places))
+    }
+
+    /// Whether the guest stands at one of these places.
+    fn is_at(&self, places: &[Place]) -> bool {
+        let registers = self.lab.machine().registers();
+        let thread = self.current_thread();
+        places.iter().any(|place| {
+            place.address == registers.rip()
+                && place.stack.is_none_or(|wanted| wanted == registers.rsp())
+                && (place.thread.is_none() || place.thread == thread)
+        })
+    }
+
     fn run_to_place(&mut self, places: &[Place]) -> Result<Exit, SessionError> {
         loop {
             let exit = self.run()?;
@@ -363,13 +379,7 @@ impl Session {
             if self.forced_break || self.control.event.is_some() {
                 return Ok(exit);
             }
-            let stack = self.lab.machine().registers().rsp();
-            let thread = self.current_thread();
-            let there = places.iter().any(|place| {
-                place.address == address
-                    && place.stack.is_none_or(|wanted| wanted == stack)
-                    && (place.thread.is_none() || place.thread == thread)
-            });
+            let there = self.is_at(places);
             let set = self.breakpoints.at(address).is_some();
             if set && self.counts(&exit)? {
                 return Ok(exit);

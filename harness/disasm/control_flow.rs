@@ -2,7 +2,8 @@
 
 use crate::address::Va;
 use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, OpKind, Register,
 };
 
 /// How many instructions in front of a jump are looked at for its table.
@@ -111,27 +112,78 @@ pub fn jump_table(code: &[(Va, &[u8])]) -> Option<JumpTable> {
         _ => return None,
     };
     // The base is set once, before the table is read or behind.
-    let value = |register: Register, until: usize| {
-        let set = before[..until].iter().rfind(|one| {
-            one.op0_kind() == OpKind::Register && one.op0_register().full_register() == register
-        })?;
+    let mut info = InstructionInfoFactory::new();
+    let mut value = |register: Register, until: usize| {
+        let set = before[..until]
+            .iter()
+            .rfind(|one| writes(&mut info, one, register))?;
         let known = set.mnemonic() == Mnemonic::Lea && set.is_ip_rel_memory_operand();
         known.then(|| Va(set.ip_rel_memory_address()))
     };
     let table = value(before[load].memory_base(), load)?;
-    let compared = before[..load]
-        .iter()
-        .rev()
-        .zip(before[..load].iter().rev().skip(1));
-    let count = compared
-        .filter(|(jump, _)| jump.mnemonic() == Mnemonic::Ja)
-        .find(|(_, one)| one.mnemonic() == Mnemonic::Cmp)
-        .and_then(|(_, one)| one.try_immediate(1).ok()?.checked_add(1));
+    let base = value(base, add)?;
     Some(JumpTable {
         address: table.wrapping_add(before[load].memory_displacement64()),
-        base: value(base, add)?,
-        count,
+        base,
+        count: compared(&mut info, &before[..load], before[load].memory_index()),
     })
+}
+
+/// What an index is less than, by a `cmp` and a `ja` in front of where it is used; `None` if something else may
+/// have set it since.
+fn compared(
+    info: &mut InstructionInfoFactory,
+    before: &[Instruction],
+    index: Register,
+) -> Option<u64> {
+    let mut index = index.full_register();
+    for at in (1..before.len()).rev() {
+        let one = &before[at];
+        if writes(info, one, index) {
+            // a copy, or one without upper bits
+            let copies = matches!(
+                one.mnemonic(),
+                Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movsxd
+            ) && one.op1_kind() == OpKind::Register;
+            if !copies {
+                return None;
+            }
+            index = one.op1_register().full_register();
+        }
+        let compare = &before[at - 1];
+        if one.mnemonic() == Mnemonic::Ja
+            && compare.mnemonic() == Mnemonic::Cmp
+            && compare.op0_kind() == OpKind::Register
+            && compare.op0_register().full_register() == index
+        {
+            return compare.try_immediate(1).ok()?.checked_add(1);
+        }
+    }
+    None
+}
+
+/// Whether an instruction changes a register, or a call that it makes may do so.
+fn writes(info: &mut InstructionInfoFactory, one: &Instruction, register: Register) -> bool {
+    const KEPT: [Register; 8] = [
+        Register::RBX,
+        Register::RBP,
+        Register::RDI,
+        Register::RSI,
+        Register::R12,
+        Register::R13,
+        Register::R14,
+        Register::R15,
+    ];
+    let calls = matches!(
+        one.flow_control(),
+        FlowControl::Call | FlowControl::IndirectCall
+    );
+    let register = register.full_register();
+    let used = info.info(one).used_registers().iter();
+    let mut written =
+        used.filter(|used| !matches!(used.access(), OpAccess::Read | OpAccess::CondRead));
+    written.any(|used| used.register().full_register() == register)
+        || calls && !KEPT.contains(&register)
 }
 
 fn decode(address: Va, code: &[u8]) -> Instruction {

@@ -147,11 +147,12 @@ impl ImageHeaders {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn optional_u64(&self, offset: usize) -> u64 {
-        let [low, high] = [offset, offset + 4].map(|at| u64::from(le32(&self.optional, at)));
+        let [low, high] =
+            [offset, offset.saturating_add(4)].map(|at| u64::from(le32(&self.optional, at)));
         low | high << 32
     }
 
-    /// The section headers, each as its eight-byte name and its eight numbers: sizes, addresses, counts and flags,
+    /// The section headers, each as its eight-byte name and its nine numbers: sizes, addresses, counts and flags,
     /// in the headers' order.
     ///
     /// ```
@@ -180,13 +181,13 @@ impl ImageHeaders {
 }
 
 fn le16(bytes: &[u8], at: usize) -> u16 {
-    let found = bytes.get(at..at + 2).and_then(|two| two.try_into().ok());
-    found.map_or(0, u16::from_le_bytes)
+    let found = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    found.map_or(0, |two| u16::from_le_bytes(*two))
 }
 
 fn le32(bytes: &[u8], at: usize) -> u32 {
-    let found = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
-    found.map_or(0, u32::from_le_bytes)
+    let found = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    found.map_or(0, |four| u32::from_le_bytes(*four))
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn flags(rflags: u64) -> String {
         (6, "zr", "nz"),
         (4, "ac", "na"),
         // Of x64 the debuggers of Windows 7's time, and later ones, show the parity the other way round than of
-        // x86: `po` where the flag is set. All published sessions have it so (efl=00000246 with `zr na po nc`).
+        // x86: `po` where the flag is set. Those that `tests/published` has are so (efl=00000246 with `zr na po nc`).
         (2, "po", "pe"),
         (0, "cy", "nc"),
     ];

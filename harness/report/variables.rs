@@ -249,6 +249,9 @@ fn basic_text(basic: Basic, value: u64) -> String {
     }
 }
 
+/// How many parameters of a function are shown; C++ asks compilers for 256.
+const MOST_PARAMETERS: usize = 256;
+
 /// A function's parameters as `kp` has them behind its name: `(void * Object = 0x…, long Status = 0n0)`; as `kP`
 /// has them if each is to stand on its line. `void` is for none.
 ///
@@ -268,6 +271,7 @@ pub fn parameters_text(
     on_lines: bool,
 ) -> String {
     let parameters = variables.iter().filter(|one| one.is_parameter);
+    let parameters = parameters.take(MOST_PARAMETERS);
     let texts: Vec<String> = parameters
         .map(|one| {
             let (ty, value) = (one.ty.declared_name(), value_text(session, one));

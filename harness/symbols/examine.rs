@@ -7,6 +7,9 @@ use super::types::Type;
 use super::wildcard::Pattern;
 use crate::address::Va;
 
+/// How long the names of parameters are, in bytes, before the rest is left out.
+const PARAMETERS_LENGTH: usize = 0x4000;
+
 /// A symbol that fits a pattern.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
@@ -49,7 +52,8 @@ impl<'a> Found<'a> {
     ///
     /// The forms are those of `x notepad!*main*` on the manual's page "x (Examine Symbols)", and for a driver
     /// `HelloWorldDriver!DriverEntry (struct _DRIVER_OBJECT *, struct _UNICODE_STRING *)` and
-    /// `HelloWorldDriver!__security_init_cookie (void)` in "Practical Reverse Engineering" (2014).
+    /// `HelloWorldDriver!__security_init_cookie (void)` in "Practical Reverse Engineering" (2014). For `...`, which
+    /// also stands for what is behind the first 16 KiB of names, no published output was found.
     ///
     /// ```
     /// let lab = poolhit::Lab::builder().build()?;
@@ -57,6 +61,7 @@ impl<'a> Found<'a> {
     /// let of = |name: &str| modules.examine(name)[0].parameters_text();
     /// assert_eq!(of("nt!NtClose"), "(void *)");
     /// assert_eq!(of("nt!PsGetCurrentProcess"), "(void)");
+    /// assert_eq!(of("nt!DbgPrint"), "(char *, ...)");
     /// assert_eq!(of("ntdll!ZwClose"), "(<no parameter info>)");
     /// # Ok::<(), poolhit::guest::LabError>(())
     /// ```
@@ -65,12 +70,27 @@ impl<'a> Found<'a> {
         let Some(procedure) = procedure.filter(|one| one.start() == self.symbol.rva) else {
             return "(<no parameter info>)".to_owned();
         };
-        let types = procedure.parameters().into_iter();
-        let names: Vec<String> = types.map(|ty| ty.declared_name()).collect();
-        match names.is_empty() {
-            true => "(void)".to_owned(),
-            false => format!("({})", names.join(", ")),
+        let Some(types) = procedure.parameters() else {
+            return "(<no parameter info>)".to_owned();
+        };
+        if types.is_empty() {
+            return "(void)".to_owned();
         }
+        let mut text = "(".to_owned();
+        for (number, ty) in types.into_iter().enumerate() {
+            if number > 0 {
+                text.push_str(", ");
+            }
+            match ty.filter(|_| text.len() < PARAMETERS_LENGTH) {
+                Some(ty) => text.push_str(&ty.declared_name()),
+                None => {
+                    text.push_str("...");
+                    break;
+                }
+            }
+        }
+        text.push(')');
+        text
     }
 
     /// Whether it is a function: what a PDB says is a procedure, and what lies where code may run.

@@ -164,7 +164,12 @@ fn names_in_expressions() {
         address.0
     );
     assert_eq!(listed, expected);
-    assert!(session.execute("dt tag").is_err(), "the letters differ");
+    // "even if the local variable is a case-insensitive match" ("dt (Display Type)")
+    assert_eq!(session.execute("dt tag").unwrap(), expected);
+    // one in a register has no address, and hides a symbol of the kernel's
+    session.execute("r rip=nt!CmpCallBefore").unwrap();
+    assert!(session.execute("? nt!Information").is_ok());
+    assert!(session.execute("? Information").is_err());
     assert!(session.execute("? leaky!Tag").is_err());
     session.execute("bp nt!NtClose; g").unwrap();
     assert!(session.execute("? Tag").is_err());

@@ -36,7 +36,7 @@ fn text(registers: &Registers, selectors: Option<[u16; 6]>) -> String {
 /// `r` in "Debug Universal Drivers - Step by Step Lab (Echo Kernel-Mode)" of the manual; `.cxr` in the dump of
 /// Windows 7 with "man.sys" (a collection of dumps' analyses on GitHub); `.trap` in "Bug Check 0x1AA:
 /// EXCEPTION_ON_INVALID_STACK", which shows no selectors. The lines of the instruction are left out: the tests of
-/// operands have such. The parity in the rows is as all sessions on x64 show it: `pe` where 4 is not in efl.
+/// operands have such. The parity in the rows is as these sessions on x64 show it: `pe` where 4 is not in efl.
 #[test]
 fn rows_of_registers() {
     let echo = registers(

@@ -5,10 +5,10 @@ use crate::address::Va;
 use crate::guest::Lab;
 use crate::memory::ReadMemory;
 
-/// A gate's bytes, and its field with the handler's address, in parts.
+/// A gate's bytes.
 const SIZE: u64 = 16;
-/// `_KTSS64.Ist`, whose first pointer is that of stack 0, which no gate names.
-const STACKS: u64 = 0x24;
+/// `_KTSS64.Ist`, whose first pointer, that of stack 0, no gate names.
+const STACKS: u64 = 0x1c;
 
 /// An interrupt gate that is present.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ impl Lab {
             let number = low >> 32 & 7;
             let stack = match number {
                 0 => None,
-                _ => Some(memory.read_va(state.wrapping_add(STACKS + (number - 1) * 8))?),
+                _ => Some(memory.read_va(state.wrapping_add(STACKS + number * 8))?),
             };
             gates.push(InterruptGate {
                 vector,

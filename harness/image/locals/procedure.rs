@@ -8,7 +8,7 @@ use super::{LocalPlace, LocalRecord};
 use crate::address::Rva;
 
 /// The most records of one procedure that are looked at.
-pub const RECORD_LIMIT: usize = 1 << 16;
+pub const RECORD_LIMIT: usize = 1 << 14;
 /// In front of the records of a module: its signature.
 const SIGNATURE_SIZE: usize = 4;
 /// RBP, which `S_BPREL32` is told from.
@@ -46,7 +46,11 @@ pub(super) fn find(
             Some(ProcedureRecord {
                 start: map.rva(place.0, place.1)?,
                 length: u32_at(one.body, 12)?,
-                ty: TypeIndex(u32_at(one.body, 24)?),
+                // of a record with the number of an item (LF_FUNC_ID) the type is not looked for
+                ty: TypeIndex(match record::is_item(one.kind) {
+                    true => 0,
+                    false => u32_at(one.body, 24)?,
+                }),
                 module,
                 inside: one.next,
             })
@@ -75,6 +79,10 @@ pub(super) fn locals(
             break;
         };
         at = one.next;
+        if record::is_procedure(one.kind) {
+            // No compiler puts one into another: the end of this one is missing.
+            break;
+        }
         if record::opens(one.kind) {
             depth += 1;
             let is_open = one.kind == kind::BLOCK32 && record::block_has(one.body, map, address);

@@ -100,6 +100,14 @@ pub(super) fn is_procedure(kind: u16) -> bool {
     )
 }
 
+/// Whether it is a procedure that has the number of an item, and not of a type.
+pub(super) fn is_item(kind: u16) -> bool {
+    matches!(
+        kind,
+        kind::LPROC32_ID | kind::GPROC32_ID | kind::LPROC32_DPC_ID
+    )
+}
+
 /// Whether a record is the start of others that belong to it.
 pub(super) fn opens(kind: u16) -> bool {
     let other = [

@@ -10,6 +10,7 @@ mod kind {
     pub(super) const POINTER: u16 = 0x1002;
     pub(super) const PROCEDURE: u16 = 0x1008;
     pub(super) const MEMBER_FUNCTION: u16 = 0x1009;
+    pub(super) const ARGUMENT_LIST: u16 = 0x1201;
     pub(super) const FIELD_LIST: u16 = 0x1203;
     pub(super) const BIT_FIELD: u16 = 0x1205;
     pub(super) const ARRAY: u16 = 0x1503;
@@ -19,6 +20,9 @@ mod kind {
     pub(super) const ENUM: u16 = 0x1507;
     pub(super) const INTERFACE: u16 = 0x1519;
 }
+
+/// The most parameters of a function that are looked at; C++ asks compilers for 256.
+const ARGUMENT_LIMIT: u32 = 1024;
 
 /// The property bits of structures and enumerations (`CV_prop_t`).
 const FORWARD_REFERENCE: u16 = 0x80;
@@ -92,7 +96,12 @@ pub enum TypeRecord<'a> {
         result: TypeIndex,
         /// How many parameters it has, `this` among them; 0 where the record breaks off.
         parameters: u16,
+        /// The list of their types, without `this`; `None` where the record breaks off.
+        list: Option<TypeIndex>,
     },
+    /// `LF_ARGLIST`: the types of a function's parameters, the first ones of as many as the record says. Type 0 at
+    /// the end stands for `...`.
+    ArgumentList(Vec<TypeIndex>),
     /// `LF_BITFIELD`: some bits of a number.
     BitField {
         /// The number.
@@ -146,7 +155,13 @@ impl<'a> TypeRecord<'a> {
             kind::PROCEDURE | kind::MEMBER_FUNCTION => TypeRecord::Function {
                 result: reader.type_index()?,
                 parameters: parameters(&mut reader, record_kind).unwrap_or(0),
+                list: reader.type_index().ok(),
             },
+            kind::ARGUMENT_LIST => {
+                let count = reader.u32()?;
+                let types = (0..count.min(ARGUMENT_LIMIT)).map(|_| reader.type_index());
+                TypeRecord::ArgumentList(types.collect::<Result<_, _>>()?)
+            }
             kind::BIT_FIELD => {
                 let underlying = reader.type_index()?;
                 let length = reader.u8()?;

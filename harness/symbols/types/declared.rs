@@ -2,6 +2,10 @@
 
 use super::{DEPTH_LIMIT, Shape, Type};
 use crate::image::types::AggregateKind;
+use std::fmt::Write;
+
+/// The most characters of a name.
+const NAME_LENGTH: usize = 4096;
 
 impl Type<'_> {
     /// The name as `dv /t` and `kP` have it: `unsigned long`, `struct _IRP *`, `void **`, `unsigned char [32]`,
@@ -17,10 +21,15 @@ impl Type<'_> {
     /// # Ok::<(), poolhit::image::types::TypeError>(())
     /// ```
     pub fn declared_name(&self) -> String {
-        self.declared(DEPTH_LIMIT)
+        let mut name = self.declared(DEPTH_LIMIT);
+        // What compilers make has at most 4096 characters.
+        if let Some((end, _)) = name.char_indices().nth(NAME_LENGTH) {
+            name.truncate(end);
+        }
+        name
     }
 
-    fn declared(&self, depth: usize) -> String {
+    fn declared(self, depth: usize) -> String {
         let (Ok(shape), Some(depth)) = (self.shape(), depth.checked_sub(1)) else {
             return "<unknown base type>".to_owned();
         };
@@ -30,10 +39,24 @@ impl Type<'_> {
                 let space = if target.ends_with('*') { "" } else { " " };
                 format!("{target}{space}*")
             }
-            Shape::Array { element, count, .. } => {
-                let element = element.declared(depth);
+            Shape::Array { .. } => {
+                // The first dimension is the outermost, and stands first.
+                let (mut counts, mut element, mut left) = (String::new(), self, depth);
+                while let (
+                    Ok(Shape::Array {
+                        element: inner,
+                        count,
+                        ..
+                    }),
+                    Some(next),
+                ) = (element.shape(), left.checked_sub(1))
+                {
+                    _ = write!(counts, "[{count}]");
+                    (element, left) = (inner, next);
+                }
+                let element = element.declared(left);
                 let space = if element.ends_with('*') { "" } else { " " };
-                format!("{element}{space}[{count}]")
+                format!("{element}{space}{counts}")
             }
             Shape::Structure(one) => {
                 let kind = match one.kind {

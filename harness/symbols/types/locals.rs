@@ -3,7 +3,7 @@
 use super::{Type, TypeTable};
 use crate::address::Rva;
 use crate::image::locals::{LocalPlace, ProcedureRecord};
-use crate::image::types::TypeRecord;
+use crate::image::types::{TypeIndex, TypeRecord};
 
 /// A procedure that the PDB knows more of than its name.
 #[derive(Clone, Copy, Debug)]
@@ -64,19 +64,26 @@ impl<'t> Procedure<'t> {
         self.record.start
     }
 
-    /// The types of its parameters, in their order.
+    /// The types of its parameters, in their order, by the function's own type; of a function that takes more than it
+    /// says (`...`) the last is `None`. `None` in all where the PDB does not have the type. At most 1024.
     ///
     /// ```
     /// # use poolhit::guest::GuestImages;
     /// let images = GuestImages::built_in();
     /// let close = images.kernel.symbols.by_name("NtClose").unwrap().rva;
-    /// let parameters = images.kernel.types.procedure(close).unwrap().parameters();
-    /// assert_eq!(parameters[0].declared_name(), "void *");
+    /// let parameters = images.kernel.types.procedure(close).unwrap().parameters().unwrap();
+    /// assert_eq!(parameters[0].unwrap().declared_name(), "void *");
     /// ```
-    pub fn parameters(&self) -> Vec<Type<'t>> {
-        let locals = self.locals(self.start()).into_iter();
-        let parameters = locals.filter(|one| one.is_parameter);
-        parameters.map(|one| one.ty).collect()
+    pub fn parameters(&self) -> Option<Vec<Option<Type<'t>>>> {
+        let function = self.table.record(self.record.ty).ok()?;
+        let TypeRecord::Function { list, .. } = function else {
+            return None;
+        };
+        let TypeRecord::ArgumentList(types) = self.table.record(list?).ok()? else {
+            return None;
+        };
+        let ty = |index: TypeIndex| (index != TypeIndex(0)).then(|| self.table.get(index));
+        Some(types.into_iter().map(ty).collect())
     }
 
     /// What is in scope at an address in it, in the PDB's order.
