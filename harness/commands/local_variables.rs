@@ -123,8 +123,7 @@ fn relative(one: &FrameVariable<'_>) -> String {
                 offset.unsigned_abs()
             )
         }
-        // as wide as the other column: "prv param  @rdx              @rdx              struct _object * nameobj"
-        Some(register) => format!("{:17}", format!("@{}", register.register_name())),
+        Some(register) => format!("@{}", register.register_name()),
         None => String::new(),
     }
 }

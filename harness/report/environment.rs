@@ -83,7 +83,11 @@ pub fn write_process(out: &mut dyn Write, block: &ProcessEnvironment) -> fmt::Re
     for (name, flag) in FLAGS.iter().zip(block.flags) {
         writeln!(out, "    {name:26}{}", yes(flag))?;
     }
-    writeln!(out, "    ImageBaseAddress:         {:016x}", block.image_base.0)?;
+    writeln!(
+        out,
+        "    ImageBaseAddress:         {:016x}",
+        block.image_base.0
+    )?;
     writeln!(out, "    Ldr                       {:016x}", block.loader.0)?;
     match &block.loaded {
         Some(loaded) => write_loaded(out, loaded)?,
@@ -122,15 +126,13 @@ fn write_loaded(out: &mut dyn Write, loaded: &LoaderData) -> fmt::Result {
     {
         writeln!(out, "    Ldr.{name} {:016x} . {:016x}", first.0, last.0)?;
     }
-    writeln!(
-        out,
-        "            Base TimeStamp                     Module"
-    )?;
+    writeln!(out, "            Base TimeStamp                     Module")?;
     for image in &loaded.images {
         let (base, stamp) = (image.base.0, image.time_stamp);
         // without the day of the week, and with two digits of the day
         let time = date(stamp);
-        let (month, rest) = time.get(4..).unwrap_or_default().split_at(4);
+        let month = time.get(4..8).unwrap_or_default();
+        let rest = time.get(8..).unwrap_or_default();
         let rest = match rest.strip_prefix(' ') {
             Some(rest) => format!("0{rest}"),
             None => rest.to_owned(),

@@ -69,7 +69,8 @@ fn write_contents(out: &mut dyn Write, entries: &[PageTableEntry], address: Va) 
         Some(last) if last.level == 2 => {
             contents.push(format!("contains {:016X}", 0));
             let page = ((last.value & entry::FRAME) >> 12) + (address.0 >> 12 & 0x1ff);
-            pages.push(format!("LARGE PAGE pfn {page:x}"));
+            // filled up with spaces, as on Windows 7: "LARGE PAGE pfn 2810        "
+            pages.push(format!("LARGE PAGE pfn {page:<12x}"));
         }
         _ => {}
     }

@@ -129,10 +129,7 @@ pub fn write_nearest(
 /// assert_eq!(text, "Exact matches:\n    nt!KiSystemCall64 (<no parameter info>)\n");
 /// # Ok::<(), std::fmt::Error>(())
 /// ```
-pub fn write_exact_matches(
-    out: &mut dyn Write,
-    symbols: &[(String, SymbolDetail)],
-) -> fmt::Result {
+pub fn write_exact_matches(out: &mut dyn Write, symbols: &[(String, SymbolDetail)]) -> fmt::Result {
     if !symbols.is_empty() {
         writeln!(out, "Exact matches:")?;
     }

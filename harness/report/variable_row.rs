@@ -60,7 +60,12 @@ pub fn write_variable(out: &mut dyn Write, row: &VariableRow<'_>, width: usize) 
         write!(out, "{place:PLACE_WIDTH$} ")?;
     }
     if let Some(relative) = &row.relative {
-        write!(out, "{relative:RELATIVE_WIDTH$} ")?;
+        // what is in a register has it in both columns, and both are as wide as an address
+        let width = match row.place.as_ref() == Some(relative) {
+            true => PLACE_WIDTH,
+            false => RELATIVE_WIDTH,
+        };
+        write!(out, "{relative:width$} ")?;
     }
     match &row.type_name {
         Some(ty) => write!(out, "{ty} {}", row.name)?,
