@@ -11,7 +11,7 @@ fn session() -> Session {
 /// A page of this guest's to write to.
 fn page(session: &Session) -> Va {
     let at = session.resolve("nt!PagedPoolDescriptor").unwrap();
-    at.wrapping_add(0xfff - (at.0 - 1 & 0xfff))
+    at.wrapping_add(0xfff - ((at.0 - 1) & 0xfff))
 }
 
 /// The text with each address (`fffff804`789a2030`) of the ranges given moved to where its range is here.
@@ -89,7 +89,8 @@ fffffadf`e653c928  "spicious in it!"
     }
 }
 
-/// The name of an API in a chapter on the kernel's shims, and bytes of a pool header in "CVE-2020-12138: exploit".
+/// The name of an API in a chapter on the kernel's shims, and the tag in a header of the
+/// pool in an account of an exploit that looks for processes there.
 #[test]
 fn ascii() {
     let mut session = session();
@@ -103,8 +104,8 @@ fn ascii() {
         (
             // what is no character is a point, which of them is not known
             0xffffd48c_a040f334,
-            &b"Proc8\x01@\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0fM\0"[..],
-            "ffffd48c`a040f334  \"Proc8.@............M\"\n",
+            &b"Proc8\x01@\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0eM\0"[..],
+            "ffffd48c`a040f334  \"Proc8.@...........M\"\n",
         ),
     ] {
         let here = page.wrapping_add(at & 0xfff);

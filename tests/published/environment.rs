@@ -52,7 +52,7 @@ impl ReadMemory for Sparse {
     }
 }
 
-/// "Debugging a Stack Overflow" in the manual, and a lesson on error codes with two that are not zero.
+/// "Debugging a Stack Overflow" in the manual, and an exercise on `SetLastError` with two codes that are not zero.
 #[test]
 fn threads() {
     for (thread, stack, client, storage, process, errors, expected) in [
@@ -242,7 +242,7 @@ fn process_of_windows_7() {
     assert_eq!(text, expected);
 }
 
-/// A process that had not started ("Command line spoofing", Windows 10), without the lines `NtGlobalFlag` and
+/// A process that had not started (notes on changing its command line before it does), without the lines `NtGlobalFlag` and
 /// `NtGlobalFlag2` of later debuggers, and without its variables but the first.
 #[test]
 fn process_without_a_loader() {

@@ -102,7 +102,7 @@ System Processors:  (000000000000000f)
     assert_eq!(text, expected);
 }
 
-/// "Interpreting Bug Check Codes" and "!error" in the manual, and an analysis of a driver. Behind the dash they have the
+/// "Bug Check 0x3B" and "!error" in the manual, an analysis of a driver, and notes on a program that does not start. Behind the dash they have the
 /// message's text, which is Windows'; here it is the code's name, on purpose. The manual's example of a status with the
 /// flag has no number in parentheses, those of all other sessions have.
 #[test]

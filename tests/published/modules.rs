@@ -170,7 +170,7 @@ fn number(line: &str) -> u64 {
     u64::from_str_radix(line.split_whitespace().next().unwrap(), 16).unwrap()
 }
 
-/// `!dh` of the kernel of Windows 10 2004 (output of a scan for images in memory): the headers that its numbers
+/// `!dh` of a kernel of Windows 10 (output of a scan for images in memory): the headers that its numbers
 /// make, at an address of this guest. Three of its 33 sections; its clock was four hours behind UTC, which are put back.
 /// Left out are the debug directories below the first section, with the empty line above them.
 #[test]

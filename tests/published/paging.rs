@@ -97,7 +97,7 @@ not valid
 }
 
 /// `!vtop` where each level has an entry, where the third is a large page, and where one is zero: a README on the low
-/// stub, two cheat sheets (one of them on `notepad.exe` and `explorer.exe`), "Windows 10 KVAS and Software SMEP".
+/// stub, two cheat sheets, notes on KVAS on Windows 10, and a text on `notepad.exe` and `explorer.exe`.
 #[test]
 fn walks() {
     for expected in [

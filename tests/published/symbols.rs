@@ -77,7 +77,7 @@ prv func   00000001`0000a540  268 notepad!WinMainCRTStartup (void)
 ";
     let mut text = String::new();
     for (row, size) in expected.lines().zip([0x249, 0x1c, 0x268]) {
-        let (name, detail) = name_and_detail(row.splitn(2, " notepad!").nth(1).unwrap());
+        let (name, detail) = name_and_detail(row.split_once(" notepad!").unwrap().1);
         let values = SymbolRow {
             address: Va(number(&row[11..28])),
             origin: Some(Origin {
@@ -133,8 +133,8 @@ fn with_types() {
     }
 }
 
-/// "Understanding the SSDT" (a note on `NtCreateFile`), Windows 8.1's `KiSystemCall64` and `KiSystemCall32` in notes on
-/// system calls, Windows 10's in "Windows 10 KVAS and Software SMEP". Above the last three later debuggers print
+/// A note on how `NtCreateFile` is found in the service table, `KiSystemCall64` and `KiSystemCall32` of Windows 8.1 in notes
+/// on system calls, `KiSystemCall64` of Windows 10 in notes on KVAS. Above the last three later debuggers print
 /// `Browse module` and `Set bu breakpoint`.
 #[test]
 fn nearest() {
