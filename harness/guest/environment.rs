@@ -5,6 +5,7 @@
 
 use super::ImageHeaders;
 use super::objects::{ListEnd, OBJECT_LIMIT};
+use super::read_unicode_string;
 use crate::address::Va;
 use crate::memory::{MemoryFault, ReadMemory};
 use std::collections::BTreeSet;
@@ -225,7 +226,7 @@ impl LoadedImage {
             Ok(headers) => headers.file_u32(4),
             Err(_) => memory.read_u32(entry.wrapping_add(0x80))?,
         };
-        let path = text(memory, entry.wrapping_add(0x48)).unwrap_or_default();
+        let path = read_unicode_string(memory, entry.wrapping_add(0x48)).unwrap_or_default();
         Ok(LoadedImage {
             base,
             time_stamp,

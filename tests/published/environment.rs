@@ -287,3 +287,23 @@ fn process_without_a_loader() {
     write_process(&mut text, &block).unwrap();
     assert_eq!(text, expected);
 }
+
+/// Blocks of any bytes, whose links and texts lead to each other and to what is not there: no panic, no endless list.
+#[test]
+fn hostile_blocks() {
+    use proptest::prelude::*;
+    let word = prop_oneof![Just(0_u64), 0x10000..0x10200_u64, any::<u64>()];
+    let words = proptest::collection::vec(word, 0x80);
+    let config = ProptestConfig::with_cases(64);
+    proptest!(config, |(words in words)| {
+        let mut memory = Sparse::default();
+        for (at, word) in (0x10000..).step_by(8).zip(&words) {
+            memory.word(at, *word);
+        }
+        let mut text = String::new();
+        if let Ok(block) = ProcessEnvironment::read(&memory, Va(0x10000)) {
+            write_process(&mut text, &block).unwrap();
+        }
+        prop_assert!(text.starts_with("PEB at "));
+    });
+}
