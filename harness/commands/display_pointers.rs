@@ -23,7 +23,7 @@ use crate::debugger::cursor::Cursor;
 use crate::debugger::elements::Space;
 use crate::debugger::range::AddressRange;
 use crate::debugger::string::{CharacterSize, StringRange};
-use crate::report::memory::element_text;
+use crate::report::memory::{element_text, write_place};
 use std::fmt::Write;
 
 /// Bytes shown without a range.
@@ -95,11 +95,9 @@ pub(super) fn run<const SIZE: u64, const WHAT: u8>(
 /// The symbol that a number is in, if it is in a module, and its source line if those are shown.
 fn write_symbol(session: &Session, out: &mut dyn Write, value: Va) -> Result<(), ExecuteError> {
     if let Some(near) = session.modules().nearest(value) {
-        write!(out, " {near}")?;
         let line = session.source_line(CodeAddress::InstructionPointer(value));
-        if let Some(line) = line.filter(|_| session.shows_source_lines()) {
-            write!(out, " [{line}]")?;
-        }
+        let line = line.filter(|_| session.shows_source_lines());
+        write_place(out, &near.to_string(), line.as_ref())?;
     }
     Ok(())
 }

@@ -1,10 +1,8 @@
 //! `!teb [ADDRESS]`, `!peb [ADDRESS]`: a thread's and a process' environment block; without an address those of the
 //! current thread.
 //!
-//! "!teb" and "!peb" in the debugger's manual. The form of `!teb` is that of sessions of x64 systems (`!teb` of a WoW64
-//! thread in the notes of `hvext`'s author; "TEB at 000007fffffde000" in a text about stack pages), that of `!peb` the
-//! one of a Windows 7 x64 session (`TcpKali.exe`). What process parameters hold is shown if there are any; this target's
-//! programs have none. Offsets are those of `_TEB` and `_PEB` of Windows 7 x64.
+//! "!teb" and "!peb" in the debugger's manual; the text is that of `report::environment`. What process parameters hold
+//! is shown if there are any; this target's programs have none.
 //!
 //! ```text
 //! kd> !teb
@@ -37,8 +35,8 @@
 //!     Ldr.InLoadOrderModuleList:           0000000000250060 . 0000000000250420
 //!     Ldr.InMemoryOrderModuleList:         0000000000250070 . 0000000000250430
 //!             Base TimeStamp                     Module
-//!         ff220000 63896fa2 Dec  2 03:23:14 2022 C:\Tools\NotMyfault.exe
-//!         77510000 2acbd6e3 Oct  2 04:58:11 1992 C:\Windows\system32\ntdll.dll
+//!         ff220000 63896fa2 Dec 02 03:23:14 2022 C:\Tools\NotMyfault.exe
+//!         77510000 2acbd6e3 Oct 02 04:58:11 1992 C:\Windows\system32\ntdll.dll
 //!      7fefd5f0000 57364752 May 13 21:29:54 2016 C:\Windows\system32\KERNELBASE.dll
 //!         773f0000 1ae481b3 Apr 19 00:37:07 1984 C:\Windows\system32\kernel32.dll
 //!     SubSystemData:     0000000000000000
@@ -50,13 +48,9 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
-use crate::guest::ImageHeaders;
-use crate::guest::objects::{ListEnd, OBJECT_LIMIT, ObjectError};
-use crate::guest::read_unicode_string;
-use crate::memory::ReadMemory;
-use crate::report::date::date;
-use crate::report::objects::write_damage;
-use std::collections::BTreeSet;
+use crate::guest::objects::ObjectError;
+use crate::guest::{ProcessEnvironment, ThreadEnvironment};
+use crate::report::environment::{write_process, write_thread};
 use std::fmt::Write;
 
 /// The block's address: what is typed, or the pseudo-register's value.
@@ -81,48 +75,8 @@ pub(super) fn run_thread(
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let at = next_address(session, arguments, "@$teb")?;
-    let memory = session.lab().machine();
-    let word = |offset: u64| {
-        memory
-            .read_u64(at.wrapping_add(offset))
-            .map_err(ObjectError::from)
-    };
-    let half = |offset: u64| {
-        memory
-            .read_u32(at.wrapping_add(offset))
-            .map_err(ObjectError::from)
-    };
-    // Nothing is shown of a block that is not there.
-    let (status, mode) = (half(0x1250)?, half(0x16b0)?);
-    writeln!(out, "TEB at {:016x}", at.0)?;
-    for (name, offset) in [
-        ("ExceptionList:", 0),
-        ("StackBase:", 8),
-        ("StackLimit:", 0x10),
-        ("SubSystemTib:", 0x18),
-        ("FiberData:", 0x20),
-        ("ArbitraryUserPointer:", 0x28),
-        ("Self:", 0x30),
-        ("EnvironmentPointer:", 0x38),
-    ] {
-        writeln!(out, "    {name:22}{:016x}", word(offset)?)?;
-    }
-    let (process, thread) = (word(0x40)?, word(0x48)?);
-    writeln!(
-        out,
-        "    ClientId:             {process:016x} . {thread:016x}"
-    )?;
-    for (name, offset) in [
-        ("RpcHandle:", 0x50),
-        ("Tls Storage:", 0x58),
-        ("PEB Address:", 0x60),
-    ] {
-        writeln!(out, "    {name:22}{:016x}", word(offset)?)?;
-    }
-    writeln!(out, "    LastErrorValue:       {}", half(0x68)?)?;
-    writeln!(out, "    LastStatusValue:      {status:x}")?;
-    writeln!(out, "    Count Owned Locks:    {}", half(0x6c)?)?;
-    writeln!(out, "    HardErrorMode:        {mode}")?;
+    let block = ThreadEnvironment::read(session.lab().machine(), at);
+    write_thread(out, &block.map_err(ObjectError::from)?)?;
     Ok(Flow::Stay)
 }
 
@@ -133,79 +87,7 @@ pub(super) fn run_process(
     out: &mut dyn Write,
 ) -> Result<Flow, ExecuteError> {
     let at = next_address(session, arguments, "@$peb")?;
-    let memory = session.lab().machine();
-    let link = |at: Va| memory.read_va(at).map_err(ObjectError::from);
-    let word = |offset: u64| link(at.wrapping_add(offset));
-    let yes = |at: Va, offset: u64| {
-        let byte = memory.read_u8(at.wrapping_add(offset));
-        byte.map_err(ObjectError::from)
-            .map(|byte| if byte == 0 { "No" } else { "Yes" })
-    };
-    let loader = word(0x18)?;
-    writeln!(out, "PEB at {:016x}", at.0)?;
-    writeln!(out, "    InheritedAddressSpace:    {}", yes(at, 0)?)?;
-    writeln!(out, "    ReadImageFileExecOptions: {}", yes(at, 1)?)?;
-    writeln!(out, "    BeingDebugged:            {}", yes(at, 2)?)?;
-    writeln!(out, "    ImageBaseAddress:         {:016x}", word(0x10)?.0)?;
-    writeln!(out, "    Ldr                       {:016x}", loader.0)?;
-    if loader.0 != 0 {
-        writeln!(out, "    Ldr.Initialized:          {}", yes(loader, 4)?)?;
-        for (name, offset) in [
-            ("InInitializationOrderModuleList:", 0x30),
-            ("InLoadOrderModuleList:          ", 0x10),
-            ("InMemoryOrderModuleList:        ", 0x20),
-        ] {
-            let first = link(loader.wrapping_add(offset))?;
-            let last = link(loader.wrapping_add(offset + 8))?;
-            writeln!(out, "    Ldr.{name} {:016x} . {:016x}", first.0, last.0)?;
-        }
-        write_modules(session, out, loader.wrapping_add(0x10))?;
-    }
-    writeln!(out, "    SubSystemData:     {:016x}", word(0x28)?.0)?;
-    writeln!(out, "    ProcessHeap:       {:016x}", word(0x30)?.0)?;
-    let parameters = word(0x20)?;
-    writeln!(out, "    ProcessParameters: {:016x}", parameters.0)?;
-    // _RTL_USER_PROCESS_PARAMETERS
-    for (name, offset) in [("ImageFile:    ", 0x60), ("CommandLine:  ", 0x70)] {
-        if parameters.0 != 0 {
-            let text = read_unicode_string(memory, parameters.wrapping_add(offset));
-            writeln!(out, "    {name}'{}'", text.unwrap_or_default())?;
-        }
-    }
+    let block = ProcessEnvironment::read(session.lab().machine(), at);
+    write_process(out, &block.map_err(ObjectError::from)?)?;
     Ok(Flow::Stay)
-}
-
-/// The modules, by the list of `_LDR_DATA_TABLE_ENTRY`s in the order of loading.
-fn write_modules(session: &Session, out: &mut dyn Write, head: Va) -> Result<(), ExecuteError> {
-    let memory = session.lab().machine();
-    writeln!(out, "            Base TimeStamp                     Module")?;
-    let mut seen = BTreeSet::from([head]);
-    let mut at = memory.read_va(head).map_err(ObjectError::from)?;
-    let end = loop {
-        if at == head {
-            break None;
-        }
-        if seen.len() > OBJECT_LIMIT {
-            break Some(ListEnd::Limit);
-        }
-        if !seen.insert(at) {
-            break Some(ListEnd::Loop(at));
-        }
-        let Ok(base) = memory.read_va(at.wrapping_add(0x30)) else {
-            break Some(ListEnd::Unreadable(at));
-        };
-        let stamp = ImageHeaders::read(memory, base).map(|headers| headers.file_u32(4));
-        let stamp = stamp.unwrap_or_default();
-        let name = read_unicode_string(memory, at.wrapping_add(0x48)).unwrap_or_default();
-        // without the day of the week
-        let time = date(stamp);
-        let time = time.get(4..).unwrap_or_default();
-        writeln!(out, "{:16x} {stamp:08x} {time} {name}", base.0)?;
-        match memory.read_va(at) {
-            Ok(next) => at = next,
-            Err(_) => break Some(ListEnd::Unreadable(at)),
-        }
-    };
-    write_damage(out, end, "    ")?;
-    Ok(())
 }

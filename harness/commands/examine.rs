@@ -28,6 +28,7 @@ use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::memory::ReadMemory;
+use crate::report::symbols::{Origin, SymbolDetail, SymbolRow, write_symbol};
 use crate::symbols::SymbolKind;
 use crate::symbols::examine::Found;
 use crate::symbols::types::{Shape, Type};
@@ -159,39 +160,30 @@ fn write_found(
         Some(_) => return Ok(writeln!(out, "{} {name}", one.address)?),
         None => {}
     }
-    if options.verbose {
-        let private = one.symbol.kind == SymbolKind::Procedure;
-        let source = match one.module.symbol_source() {
-            source if private && source.is_pdb() => "prv",
-            _ => "pub",
-        };
-        let kind = if one.is_function() { "func" } else { "global" };
-        write!(
-            out,
-            "{source} {kind:<6} {} {:>4x} ",
-            one.address,
-            one.size()
-        )?;
-    } else {
-        write!(out, "{} ", one.address)?;
-    }
     let ty = one.ty();
-    if options.types {
-        match ty {
-            Some(ty) => write!(out, "{} ", ty.declared_name())?,
-            None => write!(out, "<NoType> ")?,
-        }
-    }
-    write!(out, "{name}")?;
-    if let Some(ty) = ty {
-        writeln!(out, " = {}", value(session, one, ty))?;
-    } else if one.is_function() {
-        let space = if options.tight { "" } else { " " };
-        writeln!(out, "{space}{}", one.parameters_text())?;
-    } else {
-        writeln!(out, " = <no type information>")?;
-    }
-    Ok(())
+    let origin = options.verbose.then(|| Origin {
+        private: one.symbol.kind == SymbolKind::Procedure && one.module.symbol_source().is_pdb(),
+        function: one.is_function(),
+        size: one.size(),
+    });
+    let type_name = options.types.then(|| match ty {
+        Some(ty) => ty.declared_name(),
+        None => "<NoType>".to_string(),
+    });
+    let detail = match ty {
+        Some(ty) => SymbolDetail::Value(value(session, one, ty)),
+        None if !one.is_function() => SymbolDetail::NoType,
+        None if options.tight => SymbolDetail::TightParameters(one.parameters_text()),
+        None => SymbolDetail::Parameters(one.parameters_text()),
+    };
+    let row = SymbolRow {
+        address: one.address,
+        origin,
+        type_name,
+        name,
+        detail,
+    };
+    Ok(write_symbol(out, &row)?)
 }
 
 /// A number's value; of what is no number its type.

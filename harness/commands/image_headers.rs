@@ -12,12 +12,13 @@
 //!    Base Address: fffff8800496d000
 //!      Image Name: myfault.sys
 //!    Machine Type: 34404 (X64)
-//!      Time Stamp: 8dcffa24 Wed May 24 05:44:04 2045
+//!      Time Stamp: 8dcffa24 (This is a reproducible build file hash, not a true timestamp)
 //!            Size: 4000
 //!        CheckSum: 0
 //! Characteristics: 22
 //!      Image Type: MEMORY   - Image read successfully from loaded memory.
-//!     Symbol Type: NONE     - PDB not found
+//!     Symbol Type: NONE     - PDB not found from symbol search path.
+//!     Load Report: no symbols loaded
 //! ```
 
 use super::{ExecuteError, Flow};
@@ -26,7 +27,7 @@ use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::guest::ImageHeaders;
 use crate::report::date::date;
-use crate::symbols::SymbolSource;
+use crate::report::modules::{ModuleHeaders, ModuleSummary, write_summary};
 use std::fmt::{self, Write};
 
 const DIRECTORIES: [&str; 16] = [
@@ -184,7 +185,8 @@ fn write_file(out: &mut dyn Write, headers: &ImageHeaders) -> fmt::Result {
             "{address:8X} [{size:8X}] address [size] of {name} Directory"
         )?;
     }
-    Ok(())
+    // in sessions that show both there are two empty lines in front of the first section
+    writeln!(out)
 }
 
 fn write_sections(out: &mut dyn Write, headers: &ImageHeaders) -> fmt::Result {
@@ -233,39 +235,25 @@ pub(super) fn run_module(
         return Err(arguments.error(CommandErrorKind::MemoryAccess).into());
     };
     let headers = ImageHeaders::read(session.lab().machine(), module.base())?;
-    let machine = headers.file_u16(0);
-    let name = if machine == 0x8664 { " (X64)" } else { "" };
-    let stamp = headers.file_u32(4);
-    writeln!(out, "Loaded Module Info: [{}] ", typed.to_ascii_lowercase())?;
-    writeln!(out, "         Module: {}", module.name())?;
-    writeln!(out, "   Base Address: {:016x}", module.base().0)?;
-    writeln!(out, "     Image Name: {}", module.image_name())?;
-    writeln!(out, "   Machine Type: {machine}{name}")?;
-    writeln!(out, "     Time Stamp: {stamp:08x} {}", date(stamp))?;
-    writeln!(out, "           Size: {:x}", headers.optional_u32(56))?;
-    writeln!(out, "       CheckSum: {:x}", headers.optional_u32(64))?;
-    writeln!(out, "Characteristics: {:x}  ", headers.file_u16(18))?;
-    writeln!(
-        out,
-        "     Image Type: MEMORY   - Image read successfully from loaded memory."
-    )?;
-    let report = match module.symbol_source() {
-        SymbolSource::None => "NONE     - PDB not found",
-        SymbolSource::Export => "EXPORT   - PDB not found",
-        SymbolSource::Pdb | SymbolSource::PrivatePdb => {
-            "PDB      - Symbols loaded successfully from symbol search path."
-        }
+    let image = module.image();
+    let pdb = image.and_then(|image| image.pdb_reference());
+    let summary = ModuleSummary {
+        asked: &typed.to_ascii_lowercase(),
+        name: module.name(),
+        base: module.base(),
+        machine: headers.file_u16(0),
+        characteristics: headers.file_u16(18),
+        headers: ModuleHeaders {
+            file: module.image_name().into(),
+            path: String::new(),
+            time_stamp: headers.file_u32(4),
+            reproducible: image.is_some_and(|image| image.is_reproducible()),
+            checksum: headers.optional_u32(64),
+            size: headers.optional_u32(56),
+        },
+        source: module.symbol_source(),
+        symbol_file: pdb.map_or("", |pdb| pdb.base_name()),
     };
-    writeln!(out, "    Symbol Type: {report}")?;
-    let kind = match module.symbol_source() {
-        SymbolSource::Pdb => "public symbols ",
-        SymbolSource::PrivatePdb => "private symbols & lines",
-        SymbolSource::None | SymbolSource::Export => return Ok(Flow::Stay),
-    };
-    let pdb = module.image().and_then(|image| image.pdb_reference());
-    let file = pdb.map_or("", |pdb| pdb.base_name());
-    writeln!(out, "                 {file}")?;
-    writeln!(out, "    Load Report: {kind}, not source indexed ")?;
-    writeln!(out, "                 {file}")?;
+    write_summary(out, &summary)?;
     Ok(Flow::Stay)
 }

@@ -16,6 +16,7 @@
 use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
+use crate::report::interrupts::{write_gate, write_gates_title};
 use std::fmt::Write;
 
 pub(super) fn run(
@@ -38,7 +39,7 @@ pub(super) fn run(
     let lab = session.lab();
     let table = lab.processor(None)?.tables[2];
     let nobody_s = lab.kernel_symbol("KiUnexpectedInterrupt");
-    writeln!(out, "\nDumping IDT: {:016x}\n", table.0)?;
+    write_gates_title(out, table)?;
     for gate in lab.interrupt_gates()? {
         let shown = match vector {
             Some(vector) => vector == u64::from(gate.vector),
@@ -47,14 +48,8 @@ pub(super) fn run(
         if !shown {
             continue;
         }
-        write!(out, "{:02x}:\t{:016x}", gate.vector, gate.handler.0)?;
-        if let Some(near) = session.modules().nearest(gate.handler) {
-            write!(out, " {near}")?;
-        }
-        match gate.stack {
-            Some(stack) => writeln!(out, "\tStack = 0x{:016X}", stack.0)?,
-            None => writeln!(out)?,
-        }
+        let near = session.modules().nearest(gate.handler);
+        write_gate(out, &gate, near.map(|near| near.to_string()).as_deref())?;
     }
     writeln!(out)?;
     Ok(Flow::Stay)

@@ -45,8 +45,7 @@ use super::{ExecuteError, Flow};
 use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
-use crate::report::date::date;
-use crate::report::modules::{HEADER, write_row};
+use crate::report::modules::{HEADER, ModuleHeaders, write_headers, write_row};
 use crate::symbols::wildcard::Pattern;
 use crate::symbols::{Module, SymbolSource};
 use std::fmt::{self, Write};
@@ -171,14 +170,18 @@ fn next_pattern(arguments: &mut Cursor<'_>) -> Pattern {
     Pattern::new(arguments.next_word().unwrap_or_default())
 }
 
-fn time(module: &Module) -> String {
+/// What a module's image says.
+pub(super) fn headers(module: &Module) -> ModuleHeaders {
     let image = module.image();
-    match image.map_or(0, |image| image.timestamp()) {
-        0 => "unavailable (00000000)".to_string(),
-        stamp if image.is_some_and(|image| image.is_reproducible()) => {
-            format!("{stamp:08X} (This is a reproducible build file hash, not a timestamp)")
-        }
-        stamp => format!("{} ({stamp:08X})", date(stamp)),
+    ModuleHeaders {
+        file: image
+            .map_or(module.image_name(), |image| image.name())
+            .into(),
+        path: module.path().into(),
+        time_stamp: image.map_or(0, |image| image.timestamp()),
+        reproducible: image.is_some_and(|image| image.is_reproducible()),
+        checksum: image.map_or(0, |image| image.checksum()),
+        size: module.size(),
     }
 }
 
@@ -198,10 +201,10 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
                 out,
                 "{name:<8} {:<12} {}",
                 module.image_name(),
-                time(module)
+                headers(module).time()
             )?;
         }
-        Column::Time { named: false } => writeln!(out, "{name:<8}  {}", time(module))?,
+        Column::Time { named: false } => writeln!(out, "{name:<8}  {}", headers(module).time())?,
         Column::Symbols | Column::NameAlone => {
             let source = module.symbol_source().to_string();
             let pdb = module.image().and_then(|image| image.pdb_reference());
@@ -211,19 +214,7 @@ fn write_module(out: &mut dyn Write, options: &Options, module: &Module) -> fmt:
         }
     }
     if options.verbose {
-        let file = module
-            .image()
-            .map_or(module.image_name(), |image| image.name());
-        writeln!(out, "    Loaded symbol image file: {file}")?;
-        writeln!(out, "    Image path: {}", module.path())?;
-        writeln!(out, "    Image name: {file}")?;
-        if module.image().is_some_and(|image| image.is_reproducible()) {
-            writeln!(out, "    Image was built with /Brepro flag.")?;
-        }
-        writeln!(out, "    Timestamp:        {}", time(module))?;
-        let checksum = module.image().map_or(0, |image| image.checksum());
-        writeln!(out, "    CheckSum:         {checksum:08X}")?;
-        writeln!(out, "    ImageSize:        {:08X}", module.size())?;
+        write_headers(out, &headers(module))?;
     }
     Ok(())
 }

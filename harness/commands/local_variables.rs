@@ -18,8 +18,7 @@
 //! symbol of that name.
 //!
 //! "dv (Display Local Variables)" in the debugger's manual has the rules; the columns are those of sessions that
-//! users published. Of `/V` none was found that has a variable in a register: the register stands in both columns here.
-//! `/f` is not there. What WinDbg adds for other kernel structures than drivers, devices and strings is not
+//! users published; with `/V` what is in a register has it in both. `/f` is not there. What WinDbg adds for other kernel structures than drivers, devices and strings is not
 //! shown.
 //!
 //! ```text
@@ -35,14 +34,11 @@ use super::{ExecuteError, Flow};
 use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::debugger::locals::{FrameVariable, VariableLocation};
+use crate::report::variable_row::{NAME_WIDTH, VariableRow, write_variable};
 use crate::report::variables::value_text;
 use crate::symbols::wildcard::matches;
 use std::fmt::Write;
 
-/// The width that names are filled up to on their left.
-const NAME_WIDTH: usize = 15;
-/// How wide `@rsp+0x0030` is.
-const RELATIVE_WIDTH: usize = 11;
 const LETTERS: &str = "itvVanz";
 
 pub(super) fn run(
@@ -84,22 +80,17 @@ pub(super) fn run(
     }
     let longest = variables.iter().map(|one| one.name.chars().count()).max();
     let width = longest.unwrap_or(0).max(NAME_WIDTH);
+    let has = |letters: &[char]| options.contains(letters);
     for one in &variables {
-        if options.contains('i') {
-            let kind = if one.is_parameter { "param" } else { "local" };
-            write!(out, "prv {kind}  ")?;
-        }
-        if options.contains(['v', 'V']) {
-            write!(out, "{:17} ", place(one))?;
-        }
-        if options.contains('V') {
-            write!(out, "{:RELATIVE_WIDTH$} ", relative(one))?;
-        }
-        match options.contains('t') {
-            true => write!(out, "{} {}", one.ty.declared_name(), one.name)?,
-            false => write!(out, "{:>width$}", one.name)?,
-        }
-        writeln!(out, " = {}", value_text(session, one))?;
+        let row = VariableRow {
+            parameter: has(&['i']).then_some(one.is_parameter),
+            place: has(&['v', 'V']).then(|| place(one)),
+            relative: has(&['V']).then(|| relative(one)),
+            type_name: has(&['t']).then(|| one.ty.declared_name()),
+            name: &one.name,
+            value: value_text(session, one),
+        };
+        write_variable(out, &row, width)?;
     }
     Ok(Flow::Stay)
 }

@@ -16,6 +16,7 @@ use crate::address::Va;
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
 use crate::report::location::shown_line;
+use crate::report::symbols::{SymbolDetail, write_exact_matches, write_nearest};
 use crate::symbols::examine::Found;
 use std::fmt::Write;
 
@@ -42,38 +43,28 @@ pub(super) fn run(
         writeln!(out)?;
     }
     let start = address.wrapping_sub(near.offset.into());
-    write!(out, "({start})   {near}")?;
     let rva = near.module.rva(address);
     let symbols = near.module.symbols();
+    let found = |symbol| Found {
+        module: near.module,
+        symbol,
+        address,
+    };
     let next = rva.and_then(|rva| symbols.iter().find(|symbol| symbol.rva > rva));
-    if let Some(next) = next {
-        let at = near.module.base() + next.rva;
-        let next = Found {
-            module: near.module,
-            symbol: next,
-            address: at,
-        };
-        write!(out, "   |  ({at})   {}", next.name())?;
-    }
-    writeln!(out)?;
-    let exact: Vec<Found<'_>> = symbols
-        .iter()
-        .filter(|symbol| Some(symbol.rva) == rva)
-        .map(|symbol| Found {
-            module: near.module,
-            symbol,
-            address,
+    let next = next.map(|next| (near.module.base() + next.rva, found(next).name()));
+    let next = next.as_ref().map(|(at, name)| (*at, name.as_str()));
+    write_nearest(out, (start, &near.to_string()), next)?;
+    let exact = symbols.iter().filter(|symbol| Some(symbol.rva) == rva);
+    let exact: Vec<(String, SymbolDetail)> = exact
+        .map(|symbol| {
+            let one = found(symbol);
+            let detail = match one.is_function() {
+                true => SymbolDetail::Parameters(one.parameters_text()),
+                false => SymbolDetail::NoType,
+            };
+            (one.name(), detail)
         })
         .collect();
-    if !exact.is_empty() {
-        writeln!(out, "Exact matches:")?;
-    }
-    for one in exact {
-        let what = match one.is_function() {
-            true => one.parameters_text(),
-            false => "= <no type information>".to_owned(),
-        };
-        writeln!(out, "    {} {what}", one.name())?;
-    }
+    write_exact_matches(out, &exact)?;
     Ok(Flow::Stay)
 }

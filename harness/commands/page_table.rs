@@ -4,8 +4,8 @@
 //! page's number or its address, which ends in three zeros; 0 is the current one.
 //!
 //! "!pte", with its table of bits, and "!vtop" in the manual; the four columns of x64, and `!vtop`'s
-//! lines, are those of many published sessions ("kd> !pte fffff8a001cc2060" on Windows 7). The words of
-//! `!vtop` for an entry that is not present are of one for a PML4E.
+//! lines, are those of many published sessions ("kd> !pte fffff8a001cc2060" on Windows 7). Of what `!vtop`
+//! says of an entry that is neither present nor zero no published line was found.
 //!
 //! ```text
 //! kd> !pte nt!PoolHitTag
@@ -27,13 +27,10 @@ use super::{ExecuteError, Flow};
 use crate::address::{Pa, Va};
 use crate::debugger::Session;
 use crate::debugger::cursor::Cursor;
-use crate::machine::PageTableEntry;
-use crate::machine::paging::{SELF_MAP_SLOT, entry};
-use std::fmt::{self, Write};
+use crate::machine::paging::SELF_MAP_SLOT;
+use crate::report::page_table::{write_entries, write_walk};
+use std::fmt::Write;
 
-/// The levels' names in `!pte`, from the top, and in `!vtop`.
-const NAMES: [&str; 4] = ["PXE", "PPE", "PDE", "PTE"];
-const WALK_NAMES: [&str; 4] = ["PML4E", "PDPE", "PDE", "PTE"];
 /// The region's first address (`nt!MmPteBase`), and its size.
 const TABLES: u64 = 0xffff_0000_0000_0000 | SELF_MAP_SLOT << 39;
 const TABLES_SIZE: u64 = 1 << 39;
@@ -65,77 +62,9 @@ pub(super) fn run(
     }
     let machine = session.lab().machine();
     let entries = machine.page_table_entries(machine.page_directory(), address);
-    writeln!(out, "{:43}VA {:016x}", "", address.0)?;
-    let places: Vec<String> = (0..4u8)
-        .map(|place| {
-            let at = entry_address(address, 4 - place);
-            format!("{} at {:016X}", NAMES[usize::from(place)], at.0)
-        })
-        .collect();
-    writeln!(out, "{}", places.join("    "))?;
-    write_entries(out, &entries, address)?;
+    let places = [4, 3, 2, 1].map(|level| entry_address(address, level));
+    write_entries(out, address, places, &entries)?;
     Ok(Flow::Stay)
-}
-
-fn write_entries(out: &mut dyn Write, entries: &[PageTableEntry], address: Va) -> fmt::Result {
-    let is_present = |one: &&PageTableEntry| one.value & entry::PRESENT != 0;
-    let mut contents: Vec<String> = entries
-        .iter()
-        .map(|one| format!("contains {:016X}", one.value))
-        .collect();
-    let mut pages: Vec<String> = entries
-        .iter()
-        .filter(is_present)
-        .map(|one| {
-            let page = (one.value & entry::FRAME) >> 12;
-            format!("pfn {page:<10x}{}", bits(one.value))
-        })
-        .collect();
-    let mut end = "";
-    match entries.last() {
-        Some(last) if last.level == 1 && last.value & entry::PRESENT == 0 => {
-            pages.push("not valid".to_string());
-        }
-        Some(last) if last.value & entry::PRESENT == 0 => {
-            pages.push(format!("contains {:016X}", last.value));
-            end = "not valid\n";
-        }
-        Some(last) if last.level == 2 => {
-            contents.push(format!("contains {:016X}", 0));
-            let page = ((last.value & entry::FRAME) >> 12) + (address.0 >> 12 & 0x1ff);
-            pages.push(format!("LARGE PAGE pfn {page:x}"));
-        }
-        _ => {}
-    }
-    writeln!(out, "{}", contents.join("  "))?;
-    writeln!(out, "{}", pages.join("  "))?;
-    out.write_str(end)
-}
-
-/// An entry's bits, from copy-on-write to valid.
-fn bits(value: u64) -> String {
-    const BITS: [(u32, char, char); 9] = [
-        (9, 'C', '-'),
-        (8, 'G', '-'),
-        (7, 'L', '-'),
-        (6, 'D', '-'),
-        (5, 'A', '-'),
-        (4, 'N', '-'),
-        (3, 'T', '-'),
-        (2, 'U', 'K'),
-        (1, 'W', 'R'),
-    ];
-    let mut text: String = BITS
-        .iter()
-        .map(|&(bit, set, clear)| if value >> bit & 1 == 1 { set } else { clear })
-        .collect();
-    text.push(if value & entry::NO_EXECUTE == 0 {
-        'E'
-    } else {
-        '-'
-    });
-    text.push('V');
-    text
 }
 
 pub(super) fn run_walk(
@@ -154,38 +83,8 @@ pub(super) fn run_walk(
         number if number & 0xfff != 0 && number < machine.memory_size() >> 12 => number << 12,
         address => address,
     };
-    writeln!(
-        out,
-        "Amd64VtoP: Virt {:016x}, pagedir {root:016x}",
-        address.0
-    )?;
     let entries = machine.page_table_entries(Pa(root), address);
-    let mut physical = None;
-    for one in &entries {
-        let name = WALK_NAMES[usize::from(4 - one.level)];
-        writeln!(out, "Amd64VtoP: {name} {:016x}", one.physical.0)?;
-        if one.value & entry::PRESENT == 0 {
-            writeln!(out, "Amd64VtoP: {name} not present, 0xD0000147")?;
-        } else if one.level == 1 || one.level < 4 && one.value & entry::LARGE != 0 {
-            let inside = (1u64 << (12 + 9 * (u32::from(one.level) - 1))) - 1;
-            let at = one.value & entry::FRAME & !inside | address.0 & inside;
-            let large = if one.level == 1 { "M" } else { "Large page m" };
-            writeln!(out, "Amd64VtoP: {large}apped phys {at:016x}")?;
-            physical = Some(at);
-        }
-    }
-    match physical {
-        Some(at) => writeln!(
-            out,
-            "Virtual address {:x} translates to physical address {at:x}.",
-            address.0
-        )?,
-        None => writeln!(
-            out,
-            "Virtual address {:x} translation fails, error 0xD0000147.",
-            address.0
-        )?,
-    }
+    write_walk(out, address, Pa(root), &entries)?;
     Ok(Flow::Stay)
 }
 
@@ -221,47 +120,6 @@ mod tests {
                 assert_eq!(entry_address(Va(address), level), Va(place));
             }
         }
-    }
-
-    #[test]
-    fn bits_have_their_letters() {
-        assert_eq!(bits(0x7AC84863), "---DA--KWEV");
-        assert_eq!(bits(0xE6500000_716FD963), "-G-DA--KW-V");
-        assert_eq!(bits(0x82A00000_61330025), "----A--UR-V");
-        assert_eq!(bits(0x028009E3), "-GLDA--KWEV");
-    }
-
-    #[test]
-    fn what_is_not_valid() {
-        let entry = |level, value| PageTableEntry {
-            level,
-            physical: Pa(0),
-            value,
-        };
-        let mut text = String::new();
-        // as published for "!pte 0"
-        write_entries(
-            &mut text,
-            &[entry(4, 0x8A000000_02987867), entry(3, 0)],
-            Va(0),
-        )
-        .unwrap();
-        assert_eq!(
-            text,
-            "contains 8A00000002987867  contains 0000000000000000\n\
-             pfn 2987      ---DA--UW-V  contains 0000000000000000\nnot valid\n"
-        );
-        // and for "!pte nt!HalDispatchTable", whose page is in a large one
-        text.clear();
-        let large = [entry(4, 0x199063), entry(3, 0x198063), entry(2, 0x028009E3)];
-        write_entries(&mut text, &large, Va(0xfffff800_02810cb0)).unwrap();
-        assert_eq!(
-            text,
-            "contains 0000000000199063  contains 0000000000198063  contains 00000000028009E3  \
-             contains 0000000000000000\n\
-             pfn 199       ---DA--KWEV  pfn 198       ---DA--KWEV  pfn 2800      -GLDA--KWEV  \
-             LARGE PAGE pfn 2810\n"
-        );
     }
 
     proptest! {

@@ -31,6 +31,7 @@ use crate::debugger::Session;
 use crate::debugger::cursor::{CommandErrorKind, Cursor};
 use crate::guest::objects::{Thread, ThreadState};
 use crate::report::processes::write_thread;
+use crate::report::running::{RunningProcessor, write_processors_title, write_running};
 use crate::report::stack_columns::{StackColumns, write_columns};
 use std::fmt::Write;
 
@@ -59,29 +60,20 @@ pub(super) fn run(
             .filter(|one| !idle || one.current_thread == one.idle_thread);
         which.fold(0_u64, |mask, one| mask | 1 << (one.number & 63))
     };
-    writeln!(out, "\nSystem Processors:  ({:016x})", mask(false))?;
-    writeln!(out, "  Idle Processors:  ({:016x})\n", mask(true))?;
-    writeln!(
-        out,
-        "       Prcbs             Current         (pri) Next            (pri) Idle"
-    )?;
+    write_processors_title(out, mask(false), mask(true))?;
     for one in &processors {
         if one.current_thread == one.idle_thread && !idle {
             continue;
         }
-        let thread = |at: crate::address::Va| match lab.thread(at) {
-            Ok(thread) => format!("{:016x} ({:2})", at.0, thread.priority[0]),
-            Err(_) => " ".repeat(21),
+        let thread = |at| lab.thread(at).ok().map(|thread| (at, thread.priority[0]));
+        let row = RunningProcessor {
+            number: one.number,
+            control_block: one.prcb,
+            current: thread(one.current_thread),
+            next: thread(one.next_thread),
+            idle_thread: one.idle_thread,
         };
-        writeln!(
-            out,
-            "{:3}    {:016x}  {} {} {:016x}  ................\n",
-            one.number,
-            one.prcb.0,
-            thread(one.current_thread),
-            thread(one.next_thread),
-            one.idle_thread.0
-        )?;
+        write_running(out, &row)?;
         if !stacks {
             continue;
         }

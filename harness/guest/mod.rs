@@ -11,6 +11,7 @@ mod call;
 mod debug_output;
 mod driver_links;
 mod driver_object;
+mod environment;
 mod image_headers;
 mod image_path;
 mod images;
@@ -48,6 +49,9 @@ pub use bug_check_meaning::BugCheckMeaning;
 pub use call::{CALL_WORK, CallError, Called, KernelFunction};
 pub(crate) use debug_output::debug_text;
 pub use driver_object::DriverRoutines;
+pub use environment::{
+    LoadedImage, LoaderData, ProcessEnvironment, ProcessParameters, ThreadEnvironment,
+};
 pub use image_headers::{HeaderError, ImageHeaders, SECTION_LIMIT};
 pub use image_path::OpenImageError;
 pub use images::{FileError, GuestImages, ImageFile};

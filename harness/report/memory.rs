@@ -1,6 +1,7 @@
 //! Memory in rows, as the display commands show it.
 
 use crate::address::Va;
+use crate::symbols::SourceLine;
 use std::fmt::{self, Write};
 
 /// How elements are shown.
@@ -86,5 +87,24 @@ pub fn write_row(
         writeln!(out, "{address}  {text:width$}  {characters}")
     } else {
         writeln!(out, "{address}  {text}")
+    }
+}
+
+/// Writes what `dps` has behind a pointer: the symbol that it is in, and the source line.
+///
+/// # Errors
+/// The output refuses.
+///
+/// ```
+/// let mut text = String::new();
+/// poolhit::report::memory::write_place(&mut text, "nt!ZwWriteFile", None)?;
+/// assert_eq!(text, " nt!ZwWriteFile");
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+pub fn write_place(out: &mut dyn Write, symbol: &str, line: Option<&SourceLine>) -> fmt::Result {
+    write!(out, " {symbol}")?;
+    match line {
+        Some(line) => write!(out, " [{line}]"),
+        None => Ok(()),
     }
 }

@@ -345,3 +345,61 @@ fn pointers_and_lists() {
 ",
     );
 }
+
+/// `dt nt!_PEB_LDR_DATA` on Windows 7 SP1 (`TcpKali.exe`, notes on shellcode), at an address where there is none: its
+/// words are those that `dps` shows there.
+#[test]
+fn loader_data_of_windows_7() {
+    let mut types = TypeBuilder::new();
+    let forward = types.forward_structure("_LIST_ENTRY");
+    let link = types.pointer(forward);
+    let members = types
+        .field_list()
+        .member("Flink", link, 0)
+        .member("Blink", link, 8)
+        .finish();
+    let list = types.structure("_LIST_ENTRY", members, 16);
+    let members = types
+        .field_list()
+        .member("Length", ULONG, 0)
+        .member("Initialized", UCHAR, 4)
+        .member("SsHandle", VOID_POINTER, 8)
+        .member("InLoadOrderModuleList", list, 0x10)
+        .member("InMemoryOrderModuleList", list, 0x20)
+        .member("InInitializationOrderModuleList", list, 0x30)
+        .member("EntryInProgress", VOID_POINTER, 0x40)
+        .member("ShutdownInProgress", UCHAR, 0x48)
+        .member("ShutdownThreadId", VOID_POINTER, 0x50)
+        .finish();
+    types.structure("_PEB_LDR_DATA", members, 0x58);
+    let table = table(&types);
+    let mut session = session();
+    let at = scratch(&mut session);
+    for (offset, value) in [
+        (0, 0x7731d640_u64),
+        (8, 0x4822e0),
+        (0x18, 0x480000),
+        (0x20, 0x77327ae0),
+        (0x50, 0x7fe_ff510000),
+    ] {
+        let at = at.wrapping_add(offset);
+        session.write(at, &value.to_le_bytes()).unwrap();
+    }
+    check(
+        &session,
+        &table,
+        "_PEB_LDR_DATA",
+        Some(at),
+        &options(),
+        "   +0x000 Length           : 0x7731d640
+   +0x004 Initialized      : 0 ''
+   +0x008 SsHandle         : 0x00000000`004822e0 Void
+   +0x010 InLoadOrderModuleList : _LIST_ENTRY [ 0x00000000`00000000 - 0x480000 ]
+   +0x020 InMemoryOrderModuleList : _LIST_ENTRY [ 0x00000000`77327ae0 - 0x0 ]
+   +0x030 InInitializationOrderModuleList : _LIST_ENTRY [ 0x00000000`00000000 - 0x0 ]
+   +0x040 EntryInProgress  : (null) 
+   +0x048 ShutdownInProgress : 0 ''
+   +0x050 ShutdownThreadId : 0x000007fe`ff510000 Void
+",
+    );
+}

@@ -3,13 +3,20 @@
 //! What is left out is said beside it; nothing else of the texts is changed. `dt` has such tests of its own
 //! (tests/display_type), and so have `.formats`, `.printf` and `!pte`, beside what they test.
 
+mod display;
+mod environment;
 mod instructions;
+mod kernel;
 mod memory;
 mod misc;
+mod modules;
 mod objects;
 mod operands;
+mod paging;
 mod pool;
 mod processes;
 mod processors;
 mod registers;
 mod stacks;
+mod symbols;
+mod variables;

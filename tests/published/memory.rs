@@ -87,4 +87,18 @@ fffff800`042cc9b0  00000000`0000033b fffff960`000f3c1c",
 fffff803`2d821290  ffff8180`00000000 0008e1b8`19e6c149
 fffff803`2d821ac0  ffff8180`00000000 4d8366ff`fff74fe9",
     );
+    // "Address and Address Range Syntax" and "s (Search Memory)" in the manual
+    check(
+        Shape::new(1, true),
+        "00007ffc`0f1d48fa  6e 74 64 6c 6c 5c 6c 64-72 69 6e 69 74 2e 63 00  ntdll\\ldrinit.c.
+00007ffc`0f1d49c2  6e 74 64 6c 6c 5c 6c 64-72 6d 61 70 2e 63 00 00  ntdll\\ldrmap.c..
+0000003f`ff07ef0a  42 37 ff 7f 00 00 90 38-4e c2 6c 01 00 00 7d 26  B7.....8N.l...}&
+0000003f`ff0ff322  42 37 ff 7f 00 00 f8 5d-42 37 ff 7f 00 00 20 41  B7.....]B7.... A",
+    );
+    check(
+        Shape::new(4, true),
+        "0000003f`ff07ec00  00000048 00000000 500c0163 00000000  H.......c..P....
+0000003f`ff07ec50  00000048 00000000 00000080 00000000  H...............
+0000003f`ff07efc0  00000048 00000000 400c0060 00000000  H.......`..@....",
+    );
 }

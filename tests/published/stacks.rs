@@ -220,14 +220,22 @@ ffffd000`224b4c88 fffff800`02d96834 nt!MmCreateProcessAddressSpace
 ffffd000`224b4c90 fffff800`02dfef17 nt!PspAllocateProcess+0x5d4
 ffffd000`224b5060 fffff800`02b698b3 nt!NtCreateUserProcess+0x55b
 ";
-    let rows: Vec<&str> = k.lines().skip(1).collect();
-    let stack = CallStack {
-        frames: plain_sites(&rows),
-        end: WalkEnd::Limit,
-    };
-    let mut text = String::new();
-    write_stack(&mut text, &stack).unwrap();
-    assert_eq!(text, k);
+    // `kL` in ".dml_flow" of the manual
+    let without_lines = r"Child-SP          RetAddr           Call Site
+fffff880`0335c688 fffff800`01b41f1c nt!IofCallDriver
+fffff880`0335c690 fffff800`01b3b6b4 nt!IoSynchronousPageWrite+0x1cc
+fffff880`0335c700 fffff800`01b4195e nt!MiFlushSectionInternal+0x9b8
+";
+    for expected in [k, without_lines] {
+        let rows: Vec<&str> = expected.lines().skip(1).collect();
+        let stack = CallStack {
+            frames: plain_sites(&rows),
+            end: WalkEnd::Limit,
+        };
+        let mut text = String::new();
+        write_stack(&mut text, &stack).unwrap();
+        assert_eq!(text, expected);
+    }
 }
 
 /// "X64 Deep Dive" (codemachine.com): `knf` on Windows 7; a program's, since no kernel's was found. `kc` of "Reverse-
